@@ -1,0 +1,62 @@
+# make demo  from a bare machine to real recommendations
+# make test  every test, the way CI runs them
+# make help  the rest
+PYTHON ?= python3.11
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+# Where the package index serves CUDA builds of torch, name PyTorch's own CPU wheel index here.
+TORCH_INDEX ?=
+PIP_EXTRA := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+DATA_ROOMS := data serving agents judge finetune app
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format types install models lock clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-9s %s\n", $$1, $$2}'
+
+# The stamp is written last, so an interrupted installation is simply repeated (pip keeps what it has).
+$(VENV)/.installed: requirements/cpu.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 was expected as '$(PYTHON)'; set PYTHON=/path/to/python3.11" >&2; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --progress-bar on $(PIP_EXTRA) --no-deps -r requirements/cpu.lock
+	$(BIN)/python -m pip install --no-deps --no-build-isolation -e .
+	touch $@
+
+install: $(VENV)/.installed  ## the lock and this checkout, into .venv
+
+models: install  ## fetch the bundled models and ML-100K (once)
+	$(BIN)/foretaste models fetch
+	$(BIN)/foretaste data fetch ml-100k
+
+demo: models  ## real recommendations for one real user, on vLLM; writes runs/demo/result.json
+	$(BIN)/foretaste recommend --dataset ml-100k --user 1 --out runs/demo
+
+test: models  ## all tests
+	$(BIN)/python -P -m pytest
+
+types:
+	@mkdir -p .types/foretaste
+	@for room in $(DATA_ROOMS); do ln -sfn ../../$$room .types/foretaste/$$room; done
+
+lint: install types  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install  ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Regenerates the lock from pyproject.toml (cpu and dev extras) and requirements/overrides.txt.
+# The local mark of a torch build ("+cpu") is dropped, so that any CPU build of that version fits.
+lock: install  ## regenerate requirements/cpu.lock
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet pyproject.toml --extra cpu --extra dev --python-version 3.11 \
+	    --override requirements/overrides.txt $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS)) \
+	    --custom-compile-command 'make lock' --no-annotate --upgrade -o requirements/cpu.lock
+	sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements/cpu.lock
+
+clean:  ## remove what make made here (models and data under FORETASTE_HOME stay)
+	rm -rf $(VENV) .types build *.egg-info runs

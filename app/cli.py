@@ -1,0 +1,51 @@
+"""The `foretaste` command. Each group of commands stands in its own file under `commands/`.
+
+This file and those must import in well under a second, so that `--help` answers at once: heavy
+libraries are imported inside the functions that need them.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from foretaste.app.commands import data, doctor, evaluate, models, recommend, serve
+from foretaste.app.console import one_sentence
+
+cli = typer.Typer(
+    name="foretaste",
+    help="Fine-tune, serve, run and judge LLM recommendation agents on your own catalogue.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+cli.command("doctor")(doctor.doctor)
+cli.add_typer(data.group, name="data")
+cli.add_typer(models.group, name="models")
+cli.command("serve")(serve.serve)
+cli.command("recommend")(recommend.recommend)
+cli.add_typer(evaluate.group, name="evaluate")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(version("foretaste"))
+        raise typer.Exit
+
+
+@cli.callback()
+def _root(
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Options of the command itself."""
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    with one_sentence():
+        cli()

@@ -1,0 +1,116 @@
+"""A data set as every other room sees it: four checked tables, a name and a fingerprint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from foretaste.data.errors import InputError
+from foretaste.data.histories import Histories
+
+
+class DatasetInfo(BaseModel, frozen=True):
+    """What is known about a data set beside its tables; saved as `dataset.json`.
+
+    Attributes:
+        name: the name it was imported under.
+        order_only: timestamps are positions in a sequence, not times.
+        source: where the rows came from (file names, never absolute paths).
+        terms: under which terms the data may be used, when known.
+        catalogue_fingerprint: sha256 of the items table, 16 hex digits.
+        fingerprint: sha256 of all tables, 16 hex digits.
+    """
+
+    name: str
+    order_only: bool = False
+    source: str = ""
+    terms: str = ""
+    catalogue_fingerprint: str = ""
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Items, interactions, users and environment of one catalogue.
+
+    Attributes:
+        items: item_id, title, description, categories (list), attributes (list of
+            {name, value}), price, image_url; an item's *row* is its place in this table.
+        interactions: user_id, item_id, timestamp (seconds), event, value, query; sorted by
+            user, then time, ties in the order of the source (its `position` column).
+        users: user_id, attributes.
+        environment: start, end (seconds), kind, text.
+        info: name, fingerprints, what the times mean.
+    """
+
+    items: pl.DataFrame
+    interactions: pl.DataFrame
+    users: pl.DataFrame
+    environment: pl.DataFrame
+    info: DatasetInfo
+
+    @property
+    def name(self) -> str:
+        """The name it was imported under."""
+        return self.info.name
+
+    @cached_property
+    def item_ids(self) -> list[str]:
+        """Item ids in row order."""
+        ids: list[str] = self.items["item_id"].to_list()
+        return ids
+
+    @cached_property
+    def row_of(self) -> dict[str, int]:
+        """Item id → row."""
+        return {item_id: row for row, item_id in enumerate(self.item_ids)}
+
+    @cached_property
+    def user_ids(self) -> list[str]:
+        """Users with at least one interaction with an item, in the order of `histories`."""
+        ids: list[str] = self._events["user_id"].unique(maintain_order=True).to_list()
+        return ids
+
+    @cached_property
+    def histories(self) -> Histories:
+        """Every user's item rows, oldest first, in the order of `user_ids`."""
+        events = self._events
+        runs = events["user_id"].rle_id().to_numpy()
+        lengths = np.bincount(runs) if len(runs) else np.zeros(0, dtype=np.int64)
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        return Histories(self._event_rows, offsets)
+
+    @cached_property
+    def times(self) -> NDArray[np.int64]:
+        """(events,) seconds of each event of `histories`."""
+        return self._events["timestamp"].to_numpy().astype(np.int64)
+
+    def rows(self, item_ids: list[str]) -> list[int]:
+        """Rows of these items; an unknown id is one clear sentence."""
+        unknown = [item_id for item_id in item_ids if item_id not in self.row_of]
+        if unknown:
+            raise InputError(
+                f"Item {unknown[0]!r} is not in the catalogue of {self.name}; "
+                f"`foretaste data describe {self.name}` shows some ids."
+            )
+        return [self.row_of[item_id] for item_id in item_ids]
+
+    @cached_property
+    def _events(self) -> pl.DataFrame:
+        """Interactions that are about an item (searches carry a text instead)."""
+        return self.interactions.filter(pl.col("item_id").is_not_null())
+
+    @cached_property
+    def _event_rows(self) -> NDArray[np.int32]:
+        lookup = pl.DataFrame(
+            {"item_id": self.item_ids, "row": np.arange(len(self.item_ids), dtype=np.int32)}
+        )
+        joined = self._events.select("item_id").join(
+            lookup, on="item_id", how="left", maintain_order="left"
+        )
+        return joined["row"].to_numpy().astype(np.int32)
