@@ -18,10 +18,12 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     SpinnerColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 QUIET_SECONDS = 5.0  # between two plain lines when standard error is not a terminal
 
@@ -111,9 +113,8 @@ def amount(value: float, unit: str) -> str:
 class _AmountColumn(ProgressColumn):
     """`12.0 MB of 98.4 MB`, for work counted in bytes."""
 
-    def render(self, task):  # type: ignore[no-untyped-def]
-        from rich.text import Text
-
+    def render(self, task: Task) -> Text:
+        """The text beside the bar of one task."""
         whole = f" of {amount(task.total, 'B')}" if task.total else ""
         return Text(f"{amount(task.completed, 'B')}{whole}")
 
