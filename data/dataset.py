@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from foretaste.data.errors import InputError
 from foretaste.data.histories import Histories
+from foretaste.data.text import item_titles
 
 
 class DatasetInfo(BaseModel, frozen=True):
@@ -69,6 +70,16 @@ class Dataset:
     def row_of(self) -> dict[str, int]:
         """Item id → row."""
         return {item_id: row for row, item_id in enumerate(self.item_ids)}
+
+    @cached_property
+    def titles(self) -> list[str]:
+        """One title an item in row order; an item without a title is its id."""
+        return item_titles(self.items)
+
+    def categories_of(self, row: int) -> list[str]:
+        """The categories of one item, empty where it has none."""
+        names = self.items["categories"][row]
+        return [] if names is None else names.to_list()
 
     @cached_property
     def user_ids(self) -> list[str]:

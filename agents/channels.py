@@ -1,0 +1,95 @@
+"""Where candidates come from: each channel names the items it would show, best first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foretaste.agents.context import Reader
+from foretaste.agents.objects import Candidate
+from foretaste.agents.tools import Tools
+from foretaste.data.histories import Histories
+
+FUSION = 60  # the constant of reciprocal rank fusion (Cormack, Clarke and Büttcher 2009)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one channel found.
+
+    Attributes:
+        channel: its name.
+        rows: item rows, best first.
+        tags: row → the tags that found it, for the channels that search by tag.
+    """
+
+    channel: str
+    rows: list[int]
+    tags: dict[int, tuple[str, ...]]
+
+
+def by_tags(tools: Tools, reader: Reader, tags: list[str]) -> Found:
+    """The agents' channel: every kept tag searches the index; the lists are fused by rank."""
+    return _search(tools, reader, "tags", tags)
+
+
+def by_wish(tools: Tools, reader: Reader) -> Found:
+    """The wish itself searches the index."""
+    return _search(tools, reader, "wish", [reader.context.wish] if reader.context.wish else [])
+
+
+def collaborative(tools: Tools, reader: Reader) -> Found:
+    """The best untrained rule of this data set; popularity for an empty history."""
+    histories = Histories.from_lists([reader.rows.tolist()])
+    scores = tools.rule.scores(histories)[0].astype(np.float64)  # (items,)
+    scores[~reader.allowed] = -np.inf
+    count = min(tools.config.candidates, int(reader.allowed.sum()))
+    best = np.argpartition(-scores, count - 1)[:count]
+    rows = best[np.argsort(-scores[best], kind="stable")]
+    return Found("collaborative", [int(row) for row in rows], {})
+
+
+def merge(tools: Tools, found: list[Found]) -> list[Candidate]:
+    """One candidate an item, remembering every channel and tag that found it."""
+    ranks: dict[int, dict[str, int]] = {}
+    tags: dict[int, tuple[str, ...]] = {}
+    for one in found:
+        for rank, row in enumerate(one.rows, 1):
+            ranks.setdefault(row, {})[one.channel] = rank
+            tags[row] = tags.get(row, ()) + one.tags.get(row, ())
+    return [
+        Candidate(item_id=tools.dataset.item_ids[row], ranks=places, tags=tags[row])
+        for row, places in ranks.items()
+    ]
+
+
+def _search(tools: Tools, reader: Reader, channel: str, texts: list[str]) -> Found:
+    if not texts:
+        return Found(channel, [], {})
+    hits = tools.index.search(
+        tools.embedder.encode(texts), tools.config.tag_depth, allowed=reader.allowed
+    )
+    fused, by_row = fuse(hits.rows, texts)
+    return Found(channel, fused[: tools.config.candidates], by_row)
+
+
+def fuse(rows: NDArray[np.int32], texts: list[str]) -> tuple[list[int], dict[int, tuple[str, ...]]]:
+    """Fuse ranked lists by reciprocal rank: `Σ 1 / (60 + rank)` over the lists that hold a row.
+
+    Args:
+        rows: (lists, k) int32, best first, padded with -1.
+        texts: the name of each list.
+
+    Returns:
+        Rows, best first, and for each row the names of the lists that found it, best first.
+    """
+    score: dict[int, float] = {}
+    where: dict[int, list[tuple[int, str]]] = {}
+    for text, one in zip(texts, rows, strict=True):
+        for rank, row in enumerate((int(row) for row in one if row >= 0), 1):
+            score[row] = score.get(row, 0.0) + 1 / (FUSION + rank)
+            where.setdefault(row, []).append((rank, text))
+    order = sorted(score, key=lambda row: -score[row])
+    return order, {row: tuple(text for _, text in sorted(where[row])) for row in order}

@@ -1,0 +1,30 @@
+"""Settings of one recommendation. Every field can be set by `--set agents.<field>=<value>`."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+
+class AgentsConfig(BaseModel, frozen=True, extra="forbid"):
+    """How many personas, tags and candidates, and how much of the page explores.
+
+    RecGPT-V2 (arXiv 2512.14503) leaves the numbers of personas K and kept tags N unpublished;
+    the defaults here suit a small model on two cores.
+    """
+
+    personas: int = Field(3, ge=1, le=12, description="K, personas that the planner may find")
+    tags: int = Field(6, ge=1, le=30, description="M, tags that each expert proposes")
+    kept: int = Field(8, ge=1, le=60, description="N, tags that the arbiter keeps over all experts")
+    history_items: int = Field(30, ge=1, le=500, description="newest events that the planner reads")
+    evidence_items: int = Field(8, ge=1, le=50, description="evidence items that an expert reads")
+    candidates: int = Field(200, ge=1, description="items that each channel hands to the ranker")
+    tag_depth: int = Field(50, ge=1, description="items that one tag, or the wish, finds")
+    exploration: float = Field(
+        0.3, ge=0, le=1, description="share of the page kept for items only the agents found"
+    )
+    min_tags: int = Field(3, ge=1, description="valid tags below which an expert's answer fails")
+    deadline_s: float = Field(
+        120.0, gt=0, description="seconds that one call of the model may take"
+    )
+    temperature: float = Field(0.0, ge=0, le=2, description="sampling temperature; 0 is greedy")
+    adapter: str | None = Field(None, description="LoRA adapter of the engine, for all agents")

@@ -1,0 +1,154 @@
+"""One recommendation as a LangGraph graph, to be read on one screen.
+
+    context → planner → expert × K → arbiter → retrieve → rank → explain
+
+Each node reads the state, does one thing and returns what it made with the steps it took. A node
+that asks the model falls back on its grounded twin when the answer fails its checks.
+"""
+
+from __future__ import annotations
+
+import operator
+from functools import cache
+from typing import Annotated, Any, TypedDict
+
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.runtime import Runtime
+from langgraph.types import Send
+
+from foretaste.agents import arbiter, channels, context, expert, explainer, planner, ranker
+from foretaste.agents.objects import (
+    Candidate,
+    Persona,
+    Recommendation,
+    Request,
+    Step,
+    Tag,
+    UserContext,
+    Verdict,
+)
+from foretaste.agents.tools import Tools
+
+
+class State(TypedDict, total=False):
+    """What has been made so far."""
+
+    request: Request
+    context: UserContext
+    personas: list[Persona]
+    tags: Annotated[list[Tag], operator.add]
+    verdicts: list[Verdict]
+    candidates: list[Candidate]
+    page: list[Recommendation]
+    steps: Annotated[list[Step], operator.add]
+
+
+class ExpertTask(TypedDict):
+    """What one expert is sent."""
+
+    request: Request
+    persona: Persona
+    number: int
+
+
+Tooled = Runtime[Tools]
+Update = dict[str, Any]
+
+
+def read_context(state: State, runtime: Tooled) -> Update:
+    """Behaviours, user, environment, wish."""
+    return {"context": _reader(state["request"], runtime).context}
+
+
+async def plan(state: State, runtime: Tooled) -> Update:
+    """K personas with their evidence."""
+    reader = _reader(state["request"], runtime)
+    personas, steps = await planner.plan(runtime.context, reader, state["request"].seed)
+    return {"personas": personas, "steps": steps}
+
+
+def to_experts(state: State) -> list[Send] | str:
+    """All personas at once; straight to the arbiter when there are none."""
+    tasks = [
+        Send("expert", ExpertTask(request=state["request"], persona=persona, number=number))
+        for number, persona in enumerate(state["personas"])
+    ]
+    return tasks or "arbiter"
+
+
+async def propose(state: ExpertTask, runtime: Tooled) -> Update:
+    """M tags of one persona."""
+    request = state["request"]
+    reader = _reader(request, runtime)
+    tags, steps = await expert.propose(
+        runtime.context, reader, state["persona"], state["number"], request.seed
+    )
+    return {"tags": tags, "steps": steps}
+
+
+async def decide(state: State, runtime: Tooled) -> Update:
+    """N tags kept over all personas."""
+    reader = _reader(state["request"], runtime)
+    proposed = sorted(state.get("tags", []), key=lambda tag: tag.persona)
+    verdicts, steps = await arbiter.decide(
+        runtime.context, reader, state["personas"], proposed, state["request"].seed
+    )
+    return {"verdicts": verdicts, "steps": steps}
+
+
+def retrieve(state: State, runtime: Tooled) -> Update:
+    """Candidates of every channel."""
+    tools, reader = runtime.context, _reader(state["request"], runtime)
+    kept = [verdict.tag.text for verdict in state["verdicts"] if verdict.kept]
+    found = [
+        channels.collaborative(tools, reader),
+        channels.by_tags(tools, reader, kept),
+        channels.by_wish(tools, reader),
+    ]
+    return {"candidates": channels.merge(tools, found)}
+
+
+def rank(state: State, runtime: Tooled) -> Update:
+    """The page."""
+    tools = runtime.context
+    titles = {
+        candidate.item_id: tools.dataset.titles[tools.dataset.row_of[candidate.item_id]]
+        for candidate in state["candidates"]
+    }
+    return {"page": ranker.rank(state["candidates"], titles, state["request"].n, tools.config)}
+
+
+async def explain(state: State, runtime: Tooled) -> Update:
+    """One honest sentence an item."""
+    reader = _reader(state["request"], runtime)
+    page, steps = await explainer.explain(
+        runtime.context, reader, state["page"], state["request"].seed
+    )
+    return {"page": page, "steps": steps}
+
+
+@cache
+def build_graph() -> CompiledStateGraph[State, Tools, State, State]:
+    """The compiled graph; its tools are given at each run as the runtime context."""
+    graph = StateGraph(State, context_schema=Tools)
+    graph.add_node("context", read_context)
+    graph.add_node("planner", plan)
+    graph.add_node("expert", propose, input_schema=ExpertTask)
+    graph.add_node("arbiter", decide)
+    graph.add_node("retrieve", retrieve)
+    graph.add_node("rank", rank)
+    graph.add_node("explain", explain)
+    graph.add_edge(START, "context")
+    graph.add_edge("context", "planner")
+    graph.add_conditional_edges("planner", to_experts, ["expert", "arbiter"])
+    graph.add_edge("expert", "arbiter")
+    graph.add_edge("arbiter", "retrieve")
+    graph.add_edge("retrieve", "rank")
+    graph.add_edge("rank", "explain")
+    graph.add_edge("explain", END)
+    return graph.compile()
+
+
+def _reader(request: Request, runtime: Tooled) -> context.Reader:
+    return context.read(runtime.context.dataset, request)

@@ -1,0 +1,169 @@
+"""The catalogue's own vocabulary: which words and categories its items carry.
+
+Grounded fallbacks take their tags from it, and the checks hold a model's tags and sentences to it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy import sparse
+
+_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
+STOP_WORDS = frozenset(
+    [
+        "a",
+        "an",
+        "and",
+        "are",
+        "as",
+        "at",
+        "be",
+        "but",
+        "by",
+        "for",
+        "from",
+        "has",
+        "have",
+        "he",
+        "her",
+        "his",
+        "i",
+        "in",
+        "into",
+        "is",
+        "it",
+        "its",
+        "like",
+        "more",
+        "new",
+        "no",
+        "not",
+        "of",
+        "off",
+        "on",
+        "one",
+        "or",
+        "our",
+        "out",
+        "set",
+        "she",
+        "so",
+        "that",
+        "the",
+        "their",
+        "them",
+        "they",
+        "this",
+        "to",
+        "up",
+        "us",
+        "was",
+        "we",
+        "will",
+        "with",
+        "you",
+        "your",
+    ]
+)
+
+
+def words(text: str) -> list[str]:
+    """The content words of a text, lower case, in order.
+
+    >>> words("The Lord of the Rings, part 2")
+    ['lord', 'rings', 'part', '2']
+    """
+    found = (word.replace("’", "'").casefold() for word in _WORD.findall(text))
+    return [word for word in found if word not in STOP_WORDS]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """One kind of term (words or categories) over the catalogue.
+
+    Attributes:
+        names: (t,) the terms.
+        present: (items, t) binary matrix, whether the item carries the term.
+        idf: (t,) float64, log(items / items that carry it).
+    """
+
+    names: list[str]
+    present: sparse.csr_matrix
+    idf: NDArray[np.float64]
+    number: dict[str, int]
+
+    @classmethod
+    def of(cls, lists: Sequence[Iterable[str]]) -> Terms:
+        """From the terms of each item, in row order."""
+        number: dict[str, int] = {}
+        rows: list[int] = []
+        columns: list[int] = []
+        for row, terms in enumerate(lists):
+            for term in dict.fromkeys(terms):
+                rows.append(row)
+                columns.append(number.setdefault(term, len(number)))
+        ones = np.ones(len(rows), dtype=np.float32)
+        present = sparse.csr_matrix((ones, (rows, columns)), shape=(len(lists), len(number)))
+        counts = np.asarray(present.sum(axis=0)).ravel()  # (t,)
+        idf = np.log(max(len(lists), 1) / np.maximum(counts, 1))
+        return cls(list(number), present, idf, number)
+
+    def weights(self, rows: Sequence[int], share: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(t,) how much each term marks these items: weighted presence × idf."""
+        found = np.asarray(share @ self.present[list(rows)]).ravel()
+        return np.asarray(found * self.idf)
+
+
+class Lexicon:
+    """Words and categories of every item of a catalogue."""
+
+    def __init__(self, items: pl.DataFrame) -> None:
+        titles = items["title"].fill_null("").to_list()
+        brands = _attribute(items, "brand")
+        self.categories = Terms.of([list(names or ()) for names in items["categories"].to_list()])
+        self.words = Terms.of(
+            [words(f"{title} {brand}") for title, brand in zip(titles, brands, strict=True)]
+        )
+        # Everything an item says about itself, for matching a tag with items.
+        facts = [
+            [*words(f"{title} {brand}"), *words(" ".join(names or ()))]
+            for title, brand, names in zip(
+                titles, brands, items["categories"].to_list(), strict=True
+            )
+        ]
+        self.facts = Terms.of(facts)
+        self._by_term = self.facts.present.tocsc()
+
+    def matching(self, text: str) -> NDArray[np.int64]:
+        """Rows of the items that carry more than half of the content words of `text`.
+
+        A tag of two words matches an item that carries both; an unknown word counts as carried
+        by no item.
+        """
+        wanted = list(dict.fromkeys(words(text)))
+        known = [self.facts.number[word] for word in wanted if word in self.facts.number]
+        if not known:
+            return np.zeros(0, dtype=np.int64)
+        hits = np.asarray(self._by_term[:, known].sum(axis=1)).ravel()  # (items,)
+        return np.flatnonzero(hits > len(wanted) / 2)
+
+    def fact_words(self, row: int) -> set[str]:
+        """The words that an item says about itself."""
+        start, stop = self.facts.present.indptr[row : row + 2]
+        return {self.facts.names[column] for column in self.facts.present.indices[start:stop]}
+
+
+def _attribute(items: pl.DataFrame, name: str) -> list[str]:
+    """One attribute of every item as text, empty where an item has none."""
+    if "attributes" not in items.columns:
+        return [""] * items.height
+    return [
+        next((pair["value"] or "" for pair in pairs or () if pair["name"] == name), "")
+        for pairs in items["attributes"].to_list()
+    ]

@@ -1,0 +1,142 @@
+"""What the agents hand to each other: small frozen objects, each with where it came from.
+
+Item ids in these objects always exist in the catalogue. `source` says who wrote a thing: the
+language model, or the grounded fallback that uses none.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from foretaste.serving.index.filters import ItemFilter
+
+Source = Literal["model", "fallback"]
+
+
+class Frozen(BaseModel):
+    """Base of the objects: unchangeable, and strict about its fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Request(Frozen):
+    """What a caller asks for.
+
+    Attributes:
+        user_id: a user of the data set, or None.
+        history: item ids, oldest first, instead of a stored history.
+        wish: free text such as "something lighter for tonight".
+        n: items wanted.
+        include_consumed: whether items of the history may be recommended again.
+        filters: which items are allowed at all.
+        seed: of everything that samples.
+    """
+
+    user_id: str | None = None
+    history: tuple[str, ...] | None = None
+    wish: str | None = Field(None, max_length=500)
+    n: int = Field(10, ge=1, le=200)
+    include_consumed: bool = False
+    filters: ItemFilter = ItemFilter()
+    seed: int = 0
+
+
+class HistoryEvent(Frozen):
+    """One event of a user, ready to be read by people and models."""
+
+    item_id: str
+    title: str
+    categories: tuple[str, ...] = ()
+    event: str = "view"
+    value: float | None = None
+    timestamp: int | None = None
+
+
+class UserContext(Frozen):
+    """`C = {B, U, E}` of RecGPT-V2, section 3: behaviours, user, environment; and a wish.
+
+    Attributes:
+        events: behaviours, oldest first.
+        attributes: what is known about the user, name → value.
+        environment: short texts about the day (season, holidays, weather, trends).
+    """
+
+    user_id: str | None
+    events: tuple[HistoryEvent, ...]
+    attributes: dict[str, str] = {}
+    environment: tuple[str, ...] = ()
+    wish: str | None = None
+
+
+class Persona(Frozen):
+    """One side of a user's taste, with the history items it rests on."""
+
+    name: str
+    description: str
+    evidence: tuple[str, ...]
+    source: Source
+
+
+class Tag(Frozen):
+    """What an expert would search the catalogue for: modifier + core word."""
+
+    text: str
+    persona: int
+    reason: str
+    source: Source
+
+
+class Verdict(Frozen):
+    """The arbiter's word on one tag."""
+
+    tag: Tag
+    kept: bool
+    reason: str
+    source: Source
+
+
+class Candidate(Frozen):
+    """One item that at least one channel found.
+
+    Attributes:
+        item_id: the item.
+        ranks: channel → place in that channel's list, 1 the best.
+        tags: the kept tags that found it, best first.
+    """
+
+    item_id: str
+    ranks: dict[str, int]
+    tags: tuple[str, ...] = ()
+
+
+class Recommendation(Frozen):
+    """One line of the page."""
+
+    item_id: str
+    title: str
+    score: float
+    channel: str
+    explanation: str = ""
+    tags: tuple[str, ...] = ()
+
+
+class Step(Frozen):
+    """What one call of a node cost, and whether its answer had to be replaced.
+
+    Attributes:
+        node: planner, expert, arbiter, explainer, …
+        label: which persona or item the call was about.
+        ms: wall time in milliseconds.
+        prompt, cached, completion: tokens read, read from the prefix cache, and written.
+        fallback: why the model's answer was not used, or None.
+    """
+
+    node: str
+    label: str = ""
+    ms: float = 0.0
+    prompt: int = 0
+    cached: int = 0
+    completion: int = 0
+    fallback: str | None = None

@@ -1,0 +1,60 @@
+"""From candidates to the page: fuse the channels, keep a share of the page for exploration."""
+
+from __future__ import annotations
+
+from foretaste.agents.channels import FUSION
+from foretaste.agents.config import AgentsConfig
+from foretaste.agents.objects import Candidate, Recommendation
+
+WEIGHTS = {"collaborative": 1.0, "tags": 0.5, "wish": 2.0}
+UTILITY = "collaborative"
+
+
+def rank(
+    candidates: list[Candidate], titles: dict[str, str], n: int, config: AgentsConfig
+) -> list[Recommendation]:
+    """The page of n items, best first.
+
+    An item's score is the weighted reciprocal-rank sum over its channels, divided by what the
+    first place of every channel would give, so that it lies in (0, 1]. `config.exploration` of
+    the page is kept for items that the agents found outside the first n of the collaborative
+    channel, as far as there are such items.
+
+    Args:
+        candidates: what the channels found.
+        titles: item id → title.
+        n: items wanted.
+        config: the share that explores.
+    """
+    present = {channel for candidate in candidates for channel in candidate.ranks}
+    top = sum(WEIGHTS[channel] for channel in present) / (FUSION + 1)
+    ordered = sorted(candidates, key=lambda c: (-_score(c), min(c.ranks.values()), c.item_id))
+    explorers = [c for c in ordered if _explores(c, n)]
+    known = [c for c in ordered if not _explores(c, n)]
+    share = max(min(round(config.exploration * n), len(explorers)), n - len(known))
+    page = known[: n - share] + explorers[:share]
+    page.sort(key=lambda c: (-_score(c), c.item_id))
+    return [
+        Recommendation(
+            item_id=candidate.item_id,
+            title=titles[candidate.item_id],
+            score=round(_score(candidate) / top, 4),
+            channel=_channel(candidate),
+            tags=candidate.tags[:3],
+        )
+        for candidate in page
+    ]
+
+
+def _score(candidate: Candidate) -> float:
+    return sum(WEIGHTS[channel] / (FUSION + rank) for channel, rank in candidate.ranks.items())
+
+
+def _explores(candidate: Candidate, n: int) -> bool:
+    """Whether the agents found it and the collaborative channel would not have shown it."""
+    return set(candidate.ranks) != {UTILITY} and candidate.ranks.get(UTILITY, n + 1) > n
+
+
+def _channel(candidate: Candidate) -> str:
+    """The channel that gave most of the score."""
+    return max(candidate.ranks, key=lambda name: WEIGHTS[name] / (FUSION + candidate.ranks[name]))

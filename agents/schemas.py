@@ -1,0 +1,64 @@
+"""What each agent must answer: short schemas with bounds, so that a small model can fill them.
+
+These classes are sent to the engine as JSON schemas, and the same classes make the training rows.
+Items and tags are named by their number in the prompt: a number cannot be misspelt.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Words = Annotated[str, Field(min_length=3, max_length=60)]
+Reason = Annotated[str, Field(min_length=3, max_length=120)]
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class PersonaAnswer(_Answer):
+    """One persona and the numbers of the history lines it rests on."""
+
+    name: Words
+    why: Reason
+    items: list[int] = Field(min_length=1, max_length=8)
+
+
+class PlannerAnswer(_Answer):
+    """The planner's personas."""
+
+    personas: list[PersonaAnswer] = Field(min_length=1, max_length=4)
+
+
+class TagAnswer(_Answer):
+    """One tag with its reason."""
+
+    tag: Words
+    why: Annotated[str, Field(min_length=3, max_length=80)]
+
+
+class ExpertAnswer(_Answer):
+    """One expert's tags."""
+
+    tags: list[TagAnswer] = Field(min_length=1, max_length=8)
+
+
+class KeepAnswer(_Answer):
+    """One kept tag by its number, with the reason."""
+
+    tag: int
+    why: Annotated[str, Field(min_length=3, max_length=80)]
+
+
+class ArbiterAnswer(_Answer):
+    """The arbiter's joint choice."""
+
+    keep: list[KeepAnswer] = Field(min_length=1, max_length=12)
+
+
+class ExplainerAnswer(_Answer):
+    """One sentence about one item."""
+
+    text: Annotated[str, Field(min_length=10, max_length=200)]

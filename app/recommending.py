@@ -1,0 +1,115 @@
+"""The road of one `foretaste recommend`: check the call, load, start the engine, run, show."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from foretaste.agents import context
+from foretaste.agents.config import AgentsConfig
+from foretaste.agents.objects import Request
+from foretaste.agents.recommend import Run, result, stream
+from foretaste.agents.tools import Tools, load_tools
+from foretaste.app.show import Screen
+from foretaste.data.dataset import Dataset
+from foretaste.data.errors import InputError
+from foretaste.data.settings import groups_known, override
+from foretaste.data.store import load_dataset
+from foretaste.serving.engine import EngineConfig, open_chat
+from foretaste.serving.index.filters import ItemFilter
+
+
+class Call(BaseModel, frozen=True):
+    """The options of one `foretaste recommend`; see its help."""
+
+    dataset: str
+    user: str | None = None
+    history: tuple[str, ...] | None = None
+    wish: str | None = None
+    n: int = 10
+    categories: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    include_consumed: bool = False
+    engine: str = "vllm"
+    model: str = "bundled:smollm2-135m-instruct"
+    endpoint: str | None = None
+    settings: tuple[str, ...] = ()
+    seed: int = 0
+    quiet: bool = False
+
+
+def run_call(call: Call) -> dict[str, Any]:
+    """Run one call and return its result; everything wrong with the call is said first."""
+    groups_known(call.settings, ("agents", "engine"))
+    config = override(AgentsConfig(), "agents", call.settings)
+    engine = engine_of(call)
+    request = request_of(call)
+    dataset = load_dataset(call.dataset)
+    context.read(dataset, request)
+    return asyncio.run(_run(dataset, config, engine, request, call.quiet))
+
+
+def engine_of(call: Call) -> EngineConfig | None:
+    """The engine behind the options, or None for `--engine none`."""
+    if call.engine == "none" and call.endpoint is None:
+        return None
+    if call.engine not in ("none", "vllm", "transformers"):
+        raise InputError(f"--engine expects vllm, transformers or none, not {call.engine!r}.")
+    chosen = {} if call.endpoint else {"engine": call.engine}
+    base = EngineConfig(model=call.model, endpoint=call.endpoint, **chosen)
+    return override(base, "engine", call.settings)
+
+
+def request_of(call: Call) -> Request:
+    """The request behind the options."""
+    if call.user is None and call.history is None and not (call.wish or "").strip():
+        raise InputError("Whom to recommend to was expected; give --user, --history or --wish.")
+    if call.user is not None and call.history is not None:
+        raise InputError("--user and --history exclude each other; give one of them.")
+    try:
+        return Request(
+            user_id=call.user,
+            history=call.history,
+            wish=call.wish,
+            n=call.n,
+            include_consumed=call.include_consumed,
+            filters=ItemFilter(categories=call.categories, deny=call.deny),
+            seed=call.seed,
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}.") from error
+
+
+async def _run(
+    dataset: Dataset, config: AgentsConfig, engine: EngineConfig | None, request: Request, quiet: bool
+) -> dict[str, Any]:
+    async with AsyncExitStack() as stack:
+        tools = await _load(stack, dataset, config, engine)
+        screen, run = Screen(), Run()
+        async for node, made in stream(tools, request, run):
+            if not quiet:
+                screen.show(node, made)
+        outcome = result(tools, request, run)
+        if not quiet:
+            screen.costs(outcome)
+        return outcome
+
+
+async def _load(
+    stack: AsyncExitStack, dataset: Dataset, config: AgentsConfig, engine: EngineConfig | None
+) -> Tools:
+    """Load everything else while the engine starts, which takes longest."""
+    if engine is None:
+        return load_tools(dataset, config)
+    starting = asyncio.create_task(stack.enter_async_context(open_chat(engine)))
+    try:
+        tools = await asyncio.to_thread(load_tools, dataset, config)
+        return tools.with_model(await starting)
+    finally:
+        if not starting.done():
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
