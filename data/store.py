@@ -77,19 +77,23 @@ def stored(name: str) -> bool:
     return (_folder(name) / "current.json").exists()
 
 
-def save_dataset(dataset: Dataset, quarantine: pl.DataFrame | None = None) -> Dataset:
+def save_dataset(
+    dataset: Dataset, quarantine: pl.DataFrame | None = None, built_on: str | None = None
+) -> Dataset:
     """Check every table, write a new version and make it the current one.
 
     Args:
         dataset: what to save; its name is the name it will be loaded by. Interactions are
             sorted here; fingerprints in `info` are replaced by those of the tables.
         quarantine: rows put aside (`QUARANTINE_COLUMNS`).
+        built_on: fingerprint of the version that this one was made from, if any.
 
     Returns:
         The data set as it will be loaded.
 
     Raises:
         DataError: a table is not valid or names an item that is not in the catalogue.
+        ForetasteError: another command replaced the version named by `built_on` meanwhile.
     """
     tables: dict[str, pl.DataFrame] = {table: getattr(dataset, table) for table in TABLES}
     tables["interactions"] = tables["interactions"].sort(ORDER)
@@ -104,6 +108,8 @@ def save_dataset(dataset: Dataset, quarantine: pl.DataFrame | None = None) -> Da
     aside = pl.DataFrame(schema=QUARANTINE_COLUMNS) if quarantine is None else quarantine
     folder = _folder(info.name)
     with locked(folder):
+        if built_on is not None and _current(info.name)[0].fingerprint != built_on:
+            raise ForetasteError(f"Another command changed {info.name} meanwhile; repeat this one.")
         version = _write_version(folder, tables | {"quarantine": aside}, info)
         write_json(folder / "current.json", {"version": version})
         _remove_older(folder, version)
