@@ -1,0 +1,82 @@
+"""The exact index: every vector compared with every query, by FAISS."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from foretaste.data.errors import InputError
+from foretaste.serving.index.base import Hits, IndexInfo, as_vectors, check_k, check_mask
+from foretaste.serving.index.saved import write_saved
+
+
+class ExactIndex:
+    """All vectors in memory (4 d bytes an item), nothing approximated.
+
+    Args:
+        info: what it is made of.
+        item_ids: n ids in row order.
+        index: the FAISS index that holds the n vectors.
+    """
+
+    def __init__(self, info: IndexInfo, item_ids: Sequence[str], index: faiss.IndexFlatIP) -> None:
+        self._info, self._item_ids, self._index = info, item_ids, index
+
+    @classmethod
+    def build(
+        cls, info: IndexInfo, item_ids: Sequence[str], vectors: NDArray[np.float32]
+    ) -> ExactIndex:
+        """From the (n, d) vectors of n items, in row order."""
+        if len(item_ids) != len(vectors) or info.items != len(item_ids):
+            raise InputError(
+                f"One vector an item was expected: {len(item_ids)} items, {len(vectors)} vectors."
+            )
+        index = faiss.IndexFlatIP(info.dimension)
+        index.add(as_vectors(vectors, info.dimension))
+        return cls(info, item_ids, index)
+
+    @property
+    def info(self) -> IndexInfo:
+        """What it was made of."""
+        return self._info
+
+    @property
+    def item_ids(self) -> Sequence[str]:
+        """Item ids; an item's row is its place here."""
+        return self._item_ids
+
+    def vectors_of(self, rows: Sequence[int]) -> NDArray[np.float32]:
+        """(n, d) float32, the vectors of these items."""
+        wanted = np.asarray(rows, dtype=np.int64)
+        out: NDArray[np.float32] = self._index.reconstruct_batch(wanted)
+        return out
+
+    def search(
+        self, queries: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None = None
+    ) -> Hits:
+        """The k items with the largest inner product, of those that are allowed (see `base`)."""
+        check_k(k)
+        check_mask(allowed, self._info.items)
+        checked = as_vectors(queries, self._info.dimension)
+        if allowed is None:
+            return as_hits(*self._index.search(checked, k))
+        bits = np.packbits(allowed, bitorder="little")
+        selector = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
+        chosen = faiss.SearchParameters()
+        chosen.sel = selector
+        return as_hits(*self._index.search(checked, k, params=chosen))
+
+    def save(self, folder: Path) -> None:
+        """Keep it in `folder`, replacing what an earlier save left there in one step."""
+        write_saved(folder, self._info, self._item_ids, self._index)
+
+
+def as_hits(scores: NDArray[np.float32], rows: NDArray[np.int64]) -> Hits:
+    """FAISS's answer as `Hits`: rows (q, k), scores (q, k)."""
+    narrow = rows.astype(np.int32)
+    scores[narrow < 0] = -np.inf
+    return Hits(narrow, scores)

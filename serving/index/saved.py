@@ -1,0 +1,123 @@
+"""How an index is kept: one folder a save, and `current.json` that names the valid one.
+
+`current.json` is replaced last and in one step, so a reader sees the old index or the new one. It
+carries the sha256 of every file and of itself: a flipped bit or a lost end is noticed before FAISS
+reads a byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import faiss
+from pydantic import BaseModel, ValidationError
+
+from foretaste.data.errors import ForetasteError, IndexMismatch
+from foretaste.data.files import new_folder, write_json
+from foretaste.serving.index.base import IndexInfo
+
+_POINTER = "current.json"
+_FAISS, _ITEMS = "index.faiss", "items.json"
+
+
+class _Pointer(BaseModel, frozen=True):
+    """What `current.json` holds."""
+
+    folder: str
+    info: IndexInfo
+    sha256: dict[str, str]
+    checksum: str = ""
+
+    def own_checksum(self) -> str:
+        """sha256 over everything but the checksum itself."""
+        body = json.dumps(self.model_dump(exclude={"checksum"}), sort_keys=True)
+        return hashlib.sha256(body.encode()).hexdigest()
+
+
+def write_saved(folder: Path, info: IndexInfo, item_ids: Sequence[str], index: faiss.Index) -> None:
+    """Save an index in `folder`, beside the one that is there, then make it the valid one."""
+    name = f"v-{uuid.uuid4().hex[:12]}"
+    try:
+        with new_folder(folder / name) as part:
+            faiss.write_index(index, str(part / _FAISS))
+            (part / _ITEMS).write_text(json.dumps(list(item_ids)), encoding="utf-8")
+            sums = {file: _sha256(part / file) for file in (_FAISS, _ITEMS)}
+        pointer = _Pointer(folder=name, info=info, sha256=sums)
+        pointer = pointer.model_copy(update={"checksum": pointer.own_checksum()})
+        write_json(folder / _POINTER, pointer.model_dump())
+    except (OSError, RuntimeError) as error:  # FAISS reports a full disk as RuntimeError
+        raise ForetasteError(
+            f"The item index could not be saved in {folder} ({error}); "
+            "free some space there, or set FORETASTE_HOME to another disk."
+        ) from error
+    for old in folder.glob("v-*"):
+        if old.name != name:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def read_saved(
+    folder: Path, catalogue_fingerprint: str, embedder_fingerprint: str
+) -> tuple[IndexInfo, list[str], Any]:
+    """The saved index of this catalogue and this embedder: info, item ids, the FAISS index.
+
+    Raises:
+        IndexMismatch: it was made from another catalogue or by another embedder.
+        ForetasteError: there is none, or a file of it is damaged.
+    """
+    pointer = _read_pointer(folder)
+    wanted = {"catalogue": catalogue_fingerprint, "embedder": embedder_fingerprint}
+    made_of = {
+        "catalogue": pointer.info.catalogue_fingerprint,
+        "embedder": pointer.info.embedder_fingerprint,
+    }
+    for part, fingerprint in wanted.items():
+        if made_of[part] != fingerprint:
+            raise IndexMismatch(
+                f"The item index in {folder} belongs to {part} {made_of[part]}, not to "
+                f"{fingerprint}; build it anew from the present one."
+            )
+    place = folder / pointer.folder
+    for file, expected in pointer.sha256.items():
+        if not (place / file).is_file() or _sha256(place / file) != expected:
+            raise _damaged(place / file)
+    try:
+        item_ids: list[str] = json.loads((place / _ITEMS).read_text(encoding="utf-8"))
+        return pointer.info, item_ids, faiss.read_index(str(place / _FAISS))
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise _damaged(place) from error
+
+
+def has_saved(folder: Path) -> bool:
+    """Whether an index was ever saved in `folder`."""
+    return (folder / _POINTER).is_file()
+
+
+def _read_pointer(folder: Path) -> _Pointer:
+    path = folder / _POINTER
+    try:
+        pointer = _Pointer.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ForetasteError(f"A saved item index was expected in {folder}; build it.") from error
+    except ValidationError as error:
+        raise _damaged(path) from error
+    if pointer.checksum != pointer.own_checksum():
+        raise _damaged(path)
+    return pointer
+
+
+def _damaged(path: Path) -> ForetasteError:
+    return ForetasteError(
+        f"{path} is damaged (its checksum does not match); delete its folder and build the item "
+        "index again."
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
