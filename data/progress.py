@@ -7,6 +7,7 @@ Standard output is never touched: it belongs to results.
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -95,6 +96,37 @@ def meter(label: str, total: float | None = None, unit: str = "") -> Iterator[Me
         return
     with Progress(*_columns(total, unit), console=Console(stderr=True), transient=False) as bar:
         yield _LiveMeter(label, total, unit, bar)
+
+
+@contextmanager
+def timed(label: str, expected_s: float) -> Iterator[None]:
+    """Show the progress of a block that cannot count its own work, by the clock.
+
+    Args:
+        label: what is being done, for people.
+        expected_s: seconds it usually takes; when they are over the bar waits at its end.
+    """
+    ended = threading.Event()
+    started = time.monotonic()
+
+    def follow(progress: Meter) -> None:
+        while not ended.wait(0.25):
+            spent = min(time.monotonic() - started, expected_s)
+            progress.advance(spent - progress.done)
+
+    with meter(label, expected_s, "s") as progress:
+        clock = threading.Thread(target=follow, args=(progress,), daemon=True)
+        clock.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            clock.join()
+
+
+def note(text: str) -> None:
+    """A line for people on standard error, outside any meter."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def amount(value: float, unit: str) -> str:

@@ -120,9 +120,15 @@ def _recbole(path: Path) -> Source:
 
 
 def _scan_text(path: Path, names: list[str], separator: str, quote: str | None) -> pl.LazyFrame:
-    """Lines as text cells: too few cells become nulls, too many are a fault of the row."""
+    """Lines as text cells: too few cells become nulls, too many are a fault of the row.
+
+    polars finds columns by the header's names, which RecBole (`quote` None) writes with a type;
+    there the header is skipped and columns are found by their place.
+    """
     scan = pl.scan_csv(
         path,
+        has_header=quote is not None,
+        skip_lines=0 if quote is not None else 1,
         separator=separator,
         quote_char=quote,
         schema=dict.fromkeys([*names, _SURPLUS], pl.String),
