@@ -24,6 +24,7 @@ from foretaste.serving.vector_cache import VectorCache
 DEFAULT_EMBEDDER = "bundled:all-minilm-l6-v2"
 _BATCH = 64  # texts in one forward pass
 _KEEP_EVERY = 1024  # texts encoded before they are put on disk: what a killed run can lose
+_NO_TEXT = "-"  # read in place of an empty text: not every tokenizer makes a token of nothing
 _SHOW_FROM = 256  # new texts from which on progress is shown
 _SETTINGS = ("*.json", "*/config.json", "vocab.txt", "*.model")  # beside the weights
 _NOT_SETTINGS = frozenset({"data_config.json", "foretaste.json"})  # provenance, no behaviour
@@ -89,7 +90,7 @@ class SentenceEmbedder:
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors of `texts`, (n, d) float32, each row of length 1.
 
-        None and NaN count as the empty text. A text longer than the model reads is cut by it
+        None and NaN count as the empty text, which has a vector like any other. A text longer than the model reads is cut by it
         (all-MiniLM-L6-v2 reads 256 tokens). Only texts that are not in the cache are computed,
         each once, longest first.
 
@@ -130,8 +131,9 @@ class SentenceEmbedder:
         """(n, d) float32 from the model itself."""
         if self._model is None:
             self._model = _load(self._folder)
+        words = [text if text.strip() else _NO_TEXT for text in texts]
         raw = self._model.encode(
-            texts, batch_size=_BATCH, show_progress_bar=False, convert_to_numpy=True
+            words, batch_size=_BATCH, show_progress_bar=False, convert_to_numpy=True
         )
         vectors = np.asarray(raw, dtype=np.float32)  # (n, d)
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)  # (n, 1)

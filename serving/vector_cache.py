@@ -15,6 +15,7 @@ import threading
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,18 +53,21 @@ class VectorCache:
 
     def get(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """The vectors of `texts`, (n, d) float32, and which were found, (n,); others are zero."""
+        hashes = np.array([_hash(text) for text in texts], dtype=np.uint64).reshape(-1, 2)
         out = np.zeros((len(texts), self._dimension), dtype=np.float32)
         found = np.zeros(len(texts), dtype=bool)
         with self._guard:
             self._refresh()
-            for row, text in enumerate(texts):
-                first, second = _hash(text)
-                line = self._place.get(first, -1)
-                if line < 0 or int(self._lines[line, 1]) != second:
-                    continue
-                vector = self._mapped[line]
-                if int(self._lines[line, 2]) == _checksum(first, second, vector):
-                    out[row], found[row] = vector, True
+            places = [self._place.get(first, -1) for first in hashes[:, 0].tolist()]
+            known = np.flatnonzero(
+                np.asarray(places, dtype=np.int64) >= 0
+            )  # (known,) rows of texts
+            at = np.asarray(places, dtype=np.int64)[known]
+            lines, out[known] = self._lines[at], self._mapped[at]
+        found[known] = (lines[:, 1] == hashes[known, 1]) & (
+            lines[:, 2] == _checksums(hashes[known], out[known])
+        )
+        out[~found] = 0
         return out, found
 
     def put(self, texts: Sequence[str], vectors: NDArray[np.float32]) -> None:
@@ -73,10 +77,8 @@ class VectorCache:
             ForetasteError: the disk would not take them.
         """
         block = np.ascontiguousarray(vectors, dtype="<f4")
-        lines = np.zeros((len(texts), _KEY_WORDS), dtype="<u8")
-        for row, text in enumerate(texts):
-            first, second = _hash(text)
-            lines[row] = first, second, _checksum(first, second, block[row])
+        hashes = np.array([_hash(text) for text in texts], dtype="<u8").reshape(-1, 2)
+        lines = np.column_stack([hashes, _checksums(hashes, block)])  # (n, 3)
         try:
             with self._guard, locked(self._folder):
                 count = _size(self._keys_path) // _KEY_BYTES
@@ -97,12 +99,10 @@ class VectorCache:
             return
         if count < known:  # somebody emptied the folder under us
             known, self._place = 0, {}
-        lines = np.memmap(self._keys_path, dtype="<u8", mode="r", shape=(count, _KEY_WORDS))
-        self._place.update(zip(lines[known:, 0].tolist(), range(known, count), strict=True))
-        self._lines = lines
-        self._mapped = np.memmap(
-            self._vectors_path, dtype="<f4", mode="r", shape=(count, self._dimension)
-        )
+        self._lines = _mapped(self._keys_path, "<u8", (count, _KEY_WORDS))
+        self._mapped = _mapped(self._vectors_path, "<f4", (count, self._dimension))
+        added = self._lines[known:, 0].tolist()
+        self._place.update(zip(added, range(known, count), strict=True))
 
 
 def _hash(text: str) -> tuple[int, int]:
@@ -111,10 +111,20 @@ def _hash(text: str) -> tuple[int, int]:
     return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")
 
 
-def _checksum(first: int, second: int, vector: NDArray[np.float32]) -> int:
-    """CRC-32 of hash and numbers, plus one so that a line of zeros never matches."""
-    head = first.to_bytes(8, "little") + second.to_bytes(8, "little")
-    return zlib.crc32(vector.tobytes(), zlib.crc32(head)) + 1
+def _checksums(hashes: NDArray[np.uint64], vectors: NDArray[np.float32]) -> NDArray[np.uint64]:
+    """(n,) CRC-32 of hash (n, 2) and numbers (n, d), plus one: a line of zeros never matches."""
+    heads = np.ascontiguousarray(hashes, dtype="<u8")
+    crc = zlib.crc32
+    pairs = zip(heads, vectors, strict=True)
+    sums = [crc(vector.data, crc(head.data)) + 1 for head, vector in pairs]
+    return np.array(sums, dtype=np.uint64)
+
+
+def _mapped(path: Path, kind: str, shape: tuple[int, int]) -> NDArray[Any]:
+    """A file's numbers without reading them; empty when the shape is."""
+    if shape[0] == 0:
+        return np.zeros(shape, dtype=kind)
+    return np.asarray(np.memmap(path, dtype=kind, mode="r", shape=shape))
 
 
 def _size(path: Path) -> int:
