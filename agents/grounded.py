@@ -108,10 +108,11 @@ def tags(
     cores = [(lexicon.categories, name) for name in distinctive(lexicon.categories, rows, 4)]
     cores = cores or [(lexicon.words, name) for name in distinctive(lexicon.words, rows, 4)]
     per_core = max(2, -(-count // max(len(cores), 1)))
+    marks = _marks(rows, lexicon)
     for terms, core in cores:
-        column = terms.present[:, [terms.number[core]]]
-        having = np.flatnonzero(column.toarray().ravel() * allowed)
-        for modifier in _modifiers(rows, lexicon, having, core)[:per_core]:
+        having = terms.carriers(core)
+        having = having[allowed[having]]
+        for modifier in _modifiers(marks, having, core)[:per_core]:
             text = f"{modifier} {core}"
             made.setdefault(
                 " ".join(sorted(words(text))),
@@ -132,24 +133,35 @@ def tags(
     return list(made.values())[:count]
 
 
-def _modifiers(
-    rows: Sequence[int], lexicon: Lexicon, having: NDArray[np.int64], core: str
-) -> list[str]:
-    """Terms of the evidence that items with the core also carry, most distinctive first."""
+def _marks(rows: Sequence[int], lexicon: Lexicon) -> list[tuple[float, Terms, int]]:
+    """(weight, kind, term) of everything that marks the evidence, the most distinctive first."""
     share = RECENCY ** np.arange(len(rows))
-    scored: list[tuple[float, str]] = []
+    found: list[tuple[float, Terms, int]] = []
     for terms in (lexicon.categories, lexicon.words):
         weights = terms.weights(rows, share / share.sum())
-        together = np.asarray(terms.present[having].sum(axis=0)).ravel()  # (t,)
-        best = np.argsort(-weights * (together > 0), kind="stable")[:12]
-        scored += [
-            (float(weights[term]), terms.names[term])
-            for term in best
-            if weights[term] > 0 and together[term] > 0
-        ]
+        best = np.argsort(-weights, kind="stable")[:40]
+        found += [(float(weights[term]), terms, int(term)) for term in best if weights[term] > 0]
+    found = [mark for mark in found if _reads_well(mark[1].names[mark[2]])]
+    return sorted(found, key=lambda mark: -mark[0])
+
+
+def _modifiers(
+    marks: list[tuple[float, Terms, int]], having: NDArray[np.int64], core: str
+) -> list[str]:
+    """Marks that some item with the core also carries, most distinctive first."""
     taken = set(words(core))
-    ordered = [name for _, name in sorted(scored, key=lambda pair: -pair[0])]
-    return [name for name in ordered if words(name) and not taken & set(words(name))]
+    together = {id(terms): terms.carried_by(having) for _, terms, _ in marks}
+    return [
+        terms.names[term]
+        for _, terms, term in marks
+        if together[id(terms)][term] and not taken & set(words(terms.names[term]))
+    ]
+
+
+def _reads_well(name: str) -> bool:
+    """Whether a term says something in a tag: a number, a size or a single letter does not."""
+    found = words(name)
+    return any(len(word) > 2 and not any(map(str.isdigit, word)) for word in found)
 
 
 def choose(

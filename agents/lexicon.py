@@ -91,12 +91,15 @@ class Terms:
         names: (t,) the terms.
         present: (items, t) binary matrix, whether the item carries the term.
         idf: (t,) float64, log(items / items that carry it).
+        number: term → its place in `names`.
+        by_term: the same matrix by column, for the items of a term.
     """
 
     names: list[str]
     present: sparse.csr_matrix
     idf: NDArray[np.float64]
     number: dict[str, int]
+    by_term: sparse.csc_matrix
 
     @classmethod
     def of(cls, lists: Sequence[Iterable[str]]) -> Terms:
@@ -112,11 +115,27 @@ class Terms:
         present = sparse.csr_matrix((ones, (rows, columns)), shape=(len(lists), len(number)))
         counts = np.asarray(present.sum(axis=0)).ravel()  # (t,)
         idf = np.log(max(len(lists), 1) / np.maximum(counts, 1))
-        return cls(list(number), present, idf, number)
+        return cls(list(number), present, idf, number, present.tocsc())
+
+    def carriers(self, name: str) -> NDArray[np.int64]:
+        """Rows of the items that carry a term."""
+        start, stop = self.by_term.indptr[self.number[name] :][:2]
+        return np.asarray(self.by_term.indices[start:stop], dtype=np.int64)
+
+    def carried_by(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """(t,) bool, the terms that at least one of these items carries."""
+        found = np.zeros(len(self.names), dtype=bool)
+        starts, stops = self.present.indptr[rows], self.present.indptr[rows + 1]
+        places = np.repeat(starts - np.cumsum(stops - starts) + stops - starts, stops - starts)
+        found[self.present.indices[places + np.arange(len(places))]] = True
+        return found
 
     def weights(self, rows: Sequence[int], share: NDArray[np.float64]) -> NDArray[np.float64]:
         """(t,) how much each term marks these items: weighted presence × idf."""
-        found = np.asarray(share @ self.present[list(rows)]).ravel()
+        found = np.zeros(len(self.names))
+        for row, part in zip(rows, share, strict=True):
+            start, stop = self.present.indptr[row : row + 2]
+            found[self.present.indices[start:stop]] += part
         return np.asarray(found * self.idf)
 
 
@@ -138,7 +157,6 @@ class Lexicon:
             )
         ]
         self.facts = Terms.of(facts)
-        self._by_term = self.facts.present.tocsc()
 
     def matching(self, text: str) -> NDArray[np.int64]:
         """Rows of the items that carry more than half of the content words of `text`.
@@ -150,7 +168,7 @@ class Lexicon:
         known = [self.facts.number[word] for word in wanted if word in self.facts.number]
         if not known:
             return np.zeros(0, dtype=np.int64)
-        hits = np.asarray(self._by_term[:, known].sum(axis=1)).ravel()  # (items,)
+        hits = np.asarray(self.facts.by_term[:, known].sum(axis=1)).ravel()  # (items,)
         return np.flatnonzero(hits > len(wanted) / 2)
 
     def fact_words(self, row: int) -> set[str]:

@@ -58,9 +58,12 @@ def engine_of(call: Call) -> EngineConfig | None:
         return None
     if call.engine not in ("none", "vllm", "transformers"):
         raise InputError(f"--engine expects vllm, transformers or none, not {call.engine!r}.")
-    chosen = {} if call.endpoint else {"engine": call.engine}
-    base = EngineConfig(model=call.model, endpoint=call.endpoint, **chosen)
-    return override(base, "engine", call.settings)
+    options = [f"engine.model={call.model}"]
+    if call.endpoint:
+        options.append(f"engine.endpoint={call.endpoint}")
+    else:
+        options.append(f"engine.engine={call.engine}")
+    return override(EngineConfig(), "engine", [*options, *call.settings])
 
 
 def request_of(call: Call) -> Request:

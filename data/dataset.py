@@ -78,7 +78,7 @@ class Dataset:
 
     def categories_of(self, row: int) -> list[str]:
         """The categories of one item, empty where it has none."""
-        names = self.items["categories"][row]
+        names = self.items["categories"][int(row)]
         return [] if names is None else names.to_list()
 
     @cached_property

@@ -1,0 +1,51 @@
+"""Prompts are filled once, hold data in its place, and change their fingerprint with their words."""
+
+from __future__ import annotations
+
+import pytest
+from foretaste.agents import prompting
+from foretaste.agents.context import read
+from foretaste.agents.objects import HistoryEvent, Request
+from foretaste.agents.planner import planner_messages
+from foretaste.agents.tools import Tools
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def test_the_planner_reads_numbered_lines_between_the_data_marks(tools: Tools) -> None:
+    system, user = planner_messages(tools, read(tools.dataset, Request(user_id="ann")))
+    assert system.role == "system"
+    assert "Person: age 24" in user.content
+    assert "2. Mars Colony (1999) (Sci-Fi, Action), rating 4" in user.content
+    assert user.content.index("</data>") > user.content.index("Mars Colony")
+    assert user.content.count("<data>") == user.content.count("</data>") == 1
+
+
+@given(st.text(max_size=300))
+def test_no_title_leaves_its_line_or_closes_the_data(title: str) -> None:
+    line = prompting.event_line(HistoryEvent(item_id="x", title=title))
+    assert "\n" not in line
+    assert "<" not in line
+    assert all(character.isprintable() for character in line)
+    assert len(line) <= prompting.TITLE_CHARACTERS
+
+
+@given(st.text(alphabet="$history{} persona", max_size=60))
+def test_a_field_is_never_expanded_again(title: str) -> None:
+    _, user = prompting.messages(
+        "expert", context=title, persona="p", evidence="e", tags=3, examples="x"
+    )
+    assert title in user.content
+
+
+@pytest.mark.parametrize("agent", prompting.AGENTS)
+def test_every_agent_has_its_prompt_and_the_instruction_comes_last(agent: str) -> None:
+    text = prompting.template(agent)
+    assert text.startswith("<data>")
+    assert text.index("$context") < text.index("</data>")
+    assert not text.endswith("</data>")
+
+
+def test_the_fingerprint_is_of_the_words() -> None:
+    assert len(prompting.fingerprint()) == 16
+    assert prompting.fingerprint() == prompting.fingerprint()
