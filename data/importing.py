@@ -138,14 +138,14 @@ def import_dataset(
     options, mapping = options or ImportOptions(), mapping or Mapping()
     given = files.given()
     old = _old(safe_name(name), given, options)
+    sources = {table: open_table(path) for table, path in given.items()}
     with meter(f"Importing {name}") as progress:
         checked: dict[Table, Checked] = {}
-        sources: dict[Table, Source] = {}
-        for table, path in given.items():
-            progress.say(f"reading {path.name} ({amount(path.stat().st_size, 'B')})")
-            sources[table] = open_table(path)
-            checked[table] = _check(table, sources[table], checked, old, options, mapping)
-            _refuse_too_many(path, checked[table], options.max_bad_share)
+        for table, source in sources.items():
+            size = amount(source.path.stat().st_size, "B")
+            progress.say(f"reading {source.path.name} ({size})")
+            checked[table] = _check(table, source, checked, old, options, mapping)
+            _refuse_too_many(source.path, checked[table], options.max_bad_share)
         return _save(name, sources, checked, old, options, progress)
 
 

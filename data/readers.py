@@ -83,12 +83,16 @@ def readable(path: Path) -> Iterator[None]:
     except (PolarsError, UnicodeDecodeError, OSError) as error:
         text = str(error).strip()
         if "utf-8" in text.lower() or "utf8" in text.lower():
-            raise DataError(
-                f"{path.name} is not UTF-8 text; convert it first, for example with "
-                f"`iconv -f latin1 -t utf-8 {path.name}`."
-            ) from error
+            raise DataError(_not_utf8(path)) from error
         reason = (text.splitlines() or ["no reason given"])[0]
         raise DataError(f"{path.name} cannot be read as {path.suffix} ({reason}).") from error
+
+
+def _not_utf8(path: Path) -> str:
+    return (
+        f"{path.name} is not UTF-8 text; convert it first, for example with "
+        f"`iconv -f latin1 -t utf-8 {path.name}`."
+    )
 
 
 def _csv(path: Path, separator: str = ",") -> Source:
@@ -96,6 +100,8 @@ def _csv(path: Path, separator: str = ",") -> Source:
         path, separator=separator, infer_schema=False, n_rows=0, truncate_ragged_lines=True
     )
     names = header.collect_schema().names()
+    if any("\ufffd" in name or "\0" in name for name in names):
+        raise DataError(_not_utf8(path))
     return Source(path, tuple(names), frozenset(), _scan_text(path, names, separator, '"'))
 
 
