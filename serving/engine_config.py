@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -84,3 +85,12 @@ class EngineConfig(BaseModel):
     startup_timeout_s: float = Field(
         600.0, gt=0, description="Seconds after which a start is given up."
     )
+
+
+def default_threads() -> int:
+    """Threads of a model when none are asked for: the usable cores less one, at least one.
+
+    Two threads that wait for each other on a core that others use too are many times slower than
+    one (docs/log.md, 2026-11-21).
+    """
+    return max(1, len(os.sched_getaffinity(0)) - 1)

@@ -30,7 +30,7 @@ from foretaste.data.errors import EngineError, ForetasteError, InputError
 from foretaste.data.files import read_json, subfolder, write_json
 from foretaste.data.progress import Meter, meter
 from foretaste.serving.child import child_environment
-from foretaste.serving.engine_config import EngineConfig
+from foretaste.serving.engine_config import EngineConfig, default_threads
 from foretaste.serving.store import model_folder
 
 LOGS_KEPT = 20
@@ -161,8 +161,7 @@ def vllm_environment(config: EngineConfig) -> dict[str, str]:
         environment["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "1"
     if not is_cpu_build():
         return environment
-    threads = config.threads or max(1, len(os.sched_getaffinity(0)) - 1)
-    environment["OMP_NUM_THREADS"] = str(threads)
+    environment["OMP_NUM_THREADS"] = str(config.threads or default_threads())
     if config.cores:
         environment["VLLM_CPU_OMP_THREADS_BIND"] = config.cores
     else:
