@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -295,13 +296,15 @@ def _quarantine(sources: dict[Table, Source], checked: dict[Table, Checked]) -> 
         if part.bad.is_empty():
             continue
         source = sources[table]
-        content = pl.struct(source.columns).struct.json_encode()
         with readable(source.path):
             rows = (
                 source.scan.join(part.bad.lazy().select(ROW), on=ROW, how="semi")
-                .select(ROW, content=content)
+                .select(ROW, *source.columns)
                 .collect(engine="streaming")
             )
+        cells = rows.drop(ROW).iter_rows(named=True)
+        content = [json.dumps(row, ensure_ascii=False, default=str) for row in cells]
+        rows = rows.select(ROW, pl.Series("content", content, dtype=pl.String))
         parts.append(
             part.bad.join(rows, on=ROW, how="left", maintain_order="left").select(
                 table=pl.lit(table),

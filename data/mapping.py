@@ -142,7 +142,7 @@ def choose(
                 f"which has: {', '.join(present)}."
             )
     free = [name for name in present if f"{table}.{name}" not in mapping.drop]
-    by_name = {name.lower(): name for name in reversed(free) if name not in said.values()}
+    by_name = {name.strip().lower(): name for name in reversed(free) if name not in said.values()}
     columns = dict(said)
     for ours, names in ALIASES[table].items():
         found = next((by_name[name] for name in names if name in by_name), None)

@@ -52,7 +52,7 @@ class Source:
 
 
 def open_table(path: Path) -> Source:
-    """Open a CSV, TSV, JSONL, Parquet or RecBole file (by its suffix; text may be gzipped).
+    """Open a CSV, TSV, JSONL, Parquet or RecBole file by its suffix (CSV and JSONL also .gz).
 
     Raises:
         InputError: no such file, another format, an empty file, not UTF-8, or not readable.
@@ -62,7 +62,7 @@ def open_table(path: Path) -> Source:
     if path.stat().st_size == 0:
         raise DataError(f"{path.name} is empty; a table of rows was expected.")
     suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
-    if suffix not in _READERS:
+    if suffix not in (_GZIPPED if path.suffix == ".gz" else _READERS):
         raise InputError(
             f"{path.name} has a format that is not read; expected one of {', '.join(_READERS)}."
         )
@@ -97,9 +97,16 @@ def _not_utf8(path: Path) -> str:
 
 def _csv(path: Path, separator: str = ",") -> Source:
     header = pl.scan_csv(
-        path, separator=separator, infer_schema=False, n_rows=0, truncate_ragged_lines=True
+        path,
+        separator=separator,
+        infer_schema=False,
+        n_rows=0,
+        truncate_ragged_lines=True,
+        glob=False,
     )
     names = header.collect_schema().names()
+    if len(names) == 1 and ";" in names[0] and separator == ",":
+        return _csv(path, ";")  # as spreadsheets write where the comma parts decimals
     if any("\ufffd" in name or "\0" in name for name in names):
         raise DataError(_not_utf8(path))
     return Source(path, tuple(names), frozenset(), _scan_text(path, names, separator, '"'))
@@ -205,3 +212,4 @@ _READERS: dict[str, Callable[[Path], Source]] = {
     ".environment": _recbole,
 }
 SUFFIXES = tuple(_READERS)
+_GZIPPED = (".csv", ".tsv", ".jsonl", ".ndjson")

@@ -130,10 +130,13 @@ def _current(name: str) -> tuple[StoredInfo, Path]:
             "import one with `foretaste data import` or `foretaste data fetch ml-100k`."
         )
     try:
-        folder = pointer.parent / safe_name(read_json(pointer)["version"])
-        return StoredInfo.model_validate(read_json(folder / "dataset.json")), folder
+        for _ in range(2):  # an import may replace the version right after it was looked up
+            folder = pointer.parent / safe_name(read_json(pointer)["version"])
+            with suppress(FileNotFoundError):
+                return StoredInfo.model_validate(read_json(folder / "dataset.json")), folder
     except (ValidationError, KeyError, TypeError, InputError) as error:
         raise _damaged(name, "its description is not readable") from error
+    raise _damaged(name, "its description is missing")
 
 
 def _tables(name: str, wanted: Sequence[str]) -> tuple[StoredInfo, dict[str, pl.DataFrame]]:

@@ -38,12 +38,10 @@ def _strings(items: pl.DataFrame, text: pl.Expr) -> list[str]:
 
 
 def _brand() -> pl.Expr:
-    """The first attribute named `brand`."""
-    attributes = pl.col("attributes").list
-    named = attributes.eval(
-        pl.element().struct.field("value").filter(pl.element().struct.field("name") == "brand")
-    )
-    return named.list.first()
+    """The first attribute named `brand` (or `Brand`)."""
+    field = pl.element().struct.field
+    values = field("value").filter(field("name").str.to_lowercase() == "brand")
+    return pl.col("attributes").list.eval(values).list.first()
 
 
 def _opening() -> pl.Expr:

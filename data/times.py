@@ -73,6 +73,8 @@ def parse_times(values: pl.Series, unit: Unit) -> pl.Series:
         values: numbers, dates, or text holding numbers or ISO dates (without a zone: UTC).
         unit: of the numbers.
     """
+    if values.dtype in (pl.Time, pl.Duration):  # a time of day, a span: no moment
+        return pl.Series(values.name, [None], dtype=pl.Int64).new_from_index(0, len(values))
     if values.dtype.is_temporal():
         return _in_range(values.cast(pl.Datetime("us")).dt.epoch("s"))
     numbers = values.cast(pl.Float64, strict=False)

@@ -7,12 +7,14 @@ meaning becomes null.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import polars as pl
 
 from foretaste.data.tables import ATTRIBUTES
 
+_WITHOUT_TEXT = (pl.Binary, pl.Object, pl.Duration)  # polars does not write these as text
 _INNER_SPACE = "\u00a0"  # a space inside a RecBole token, where plain spaces part tokens
 
 
@@ -25,10 +27,11 @@ def as_text(values: pl.Series) -> pl.Series:
         whole = values.fill_nan(None)
         if bool((whole == whole.round()).all()) and bool((whole.abs() < 2**53).all()):
             values = whole.cast(pl.Int64)
-    if isinstance(values.dtype, pl.List):
-        values = values.cast(pl.List(pl.String), strict=False).list.join(" ")
-    if isinstance(values.dtype, pl.Struct):
-        values = values.struct.json_encode()
+    if isinstance(values.dtype, pl.List | pl.Array):
+        values = _parts(values).list.join(" ")
+    if values.dtype in _WITHOUT_TEXT or isinstance(values.dtype, pl.Struct):
+        cells = [None if cell is None else _part(cell) for cell in values.to_list()]
+        values = pl.Series(values.name, cells, dtype=pl.String)
     text = values.cast(pl.String, strict=False).str.strip_chars()
     return text.set(text == "", None)
 
@@ -57,8 +60,8 @@ def as_list(values: pl.Series, separator: str, tokens: bool = False) -> pl.Serie
         separator: between the parts of a cell.
         tokens: a RecBole sequence, whose parts stand between spaces.
     """
-    if isinstance(values.dtype, pl.List):
-        lists = values.cast(pl.List(pl.String), strict=False)
+    if isinstance(values.dtype, pl.List | pl.Array):
+        lists = _parts(values)
     elif tokens:
         lists = as_text(values).str.split(" ")
     else:
@@ -102,16 +105,19 @@ def _attribute_column(values: pl.Series) -> list[pl.Series]:
             _attribute_cells(field.name, values.struct.field(field.name))
             for field in values.dtype.fields
         ]
-    if values.dtype == pl.List(pl.Null):
-        return []
-    if isinstance(values.dtype, pl.List):
-        return [values.cast(ATTRIBUTES).fill_null([])]
-    return [pl.Series([_read_attributes(cell) for cell in as_text(values)], dtype=ATTRIBUTES)]
+    if values.dtype == ATTRIBUTES:
+        return [values.fill_null([])]
+    if isinstance(values.dtype, pl.List | pl.Array) and not isinstance(
+        values.dtype.inner, pl.Struct
+    ):
+        return [_attribute_cells("attribute", values)]
+    cells = values.to_list() if isinstance(values.dtype, pl.List | pl.Array) else as_text(values)
+    return [pl.Series([_read_attributes(cell) for cell in cells], dtype=ATTRIBUTES)]
 
 
 def _attribute_cells(name: str, values: pl.Series) -> pl.Series:
     """One list a row: a {name, value} for a scalar cell, one for each part of a list cell."""
-    if isinstance(values.dtype, pl.List):
+    if isinstance(values.dtype, pl.List | pl.Array):
         lists = as_list(values, "|")
     else:
         text = as_text(values)
@@ -120,21 +126,47 @@ def _attribute_cells(name: str, values: pl.Series) -> pl.Series:
     return lists.to_frame("v").select(pl.col("v").list.eval(pair).cast(ATTRIBUTES)).to_series()
 
 
+def _parts(values: pl.Series) -> pl.Series:
+    """Lists of anything as lists of text; lists within lists are laid flat."""
+    inner = values.dtype.inner if isinstance(values.dtype, pl.List | pl.Array) else None
+    if inner is not None and not inner.is_nested() and inner not in _WITHOUT_TEXT:
+        return values.cast(pl.List(pl.String), strict=False)
+    cells = [None if cell is None else list(_flat(cell)) for cell in values.to_list()]
+    return pl.Series(values.name, cells, dtype=pl.List(pl.String))
+
+
+def _flat(cell: Iterable[Any]) -> Iterator[str]:
+    for one in cell:
+        if isinstance(one, list):
+            yield from _flat(one)
+        elif one is not None:
+            yield _part(one)
+
+
+def _part(one: Any) -> str:
+    """One part of a list, or one value of a type without a text of its own."""
+    if isinstance(one, bytes):
+        return one.decode("utf-8", errors="replace")
+    if isinstance(one, dict):
+        return json.dumps(one, ensure_ascii=False, default=str)
+    return str(one)
+
+
 def _json_list(cell: str | None, separator: str) -> list[str] | None:
     if cell is None or not cell.startswith("["):
         return None if cell is None else cell.split(separator)
     try:
-        return [part if isinstance(part, str) else str(part) for part in json.loads(cell)]
+        return list(_flat(json.loads(cell)))
     except json.JSONDecodeError:
         return cell.split(separator)
 
 
-def _read_attributes(cell: str | None) -> list[dict[str, str]] | None:
-    """Attributes of one text cell; None when it cannot be understood."""
+def _read_attributes(cell: str | list[Any] | None) -> list[dict[str, str]] | None:
+    """Attributes of one cell, text or a list of objects; None when it cannot be understood."""
     if cell is None:
         return []
     try:
-        found = json.loads(cell) if cell[0] in "{[" else _read_pairs(cell)
+        found = cell if isinstance(cell, list) else _read_text(cell)
         pairs = found.items() if isinstance(found, dict) else [_pair(one) for one in found]
         return [
             {"name": str(name).strip(), "value": str(part).strip()}
@@ -144,6 +176,10 @@ def _read_attributes(cell: str | None) -> list[dict[str, str]] | None:
         ]
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def _read_text(cell: str) -> Any:
+    return json.loads(cell) if cell[0] in "{[" else _read_pairs(cell)
 
 
 def _pair(one: dict[str, Any]) -> tuple[Any, Any]:

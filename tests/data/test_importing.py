@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable
+from datetime import date, time
 from pathlib import Path
 
 import polars as pl
@@ -277,3 +278,63 @@ def test_real_sets_keep_all_their_rows(
     source = pl.read_parquet(shared_data / name / "interactions.parquet")
     order = ["user_id", "pos"] if "pos" in source.columns else ["user_id", "timestamp"]
     assert data.interactions["item_id"].equals(source.sort(order)["item_id"])
+
+
+def test_odd_types_of_parquet_are_read_or_put_aside(tmp_path: Path) -> None:
+    frame = pl.DataFrame(
+        {
+            "item_id": [1.0, None],
+            "title": pl.Series(["a", "b"], dtype=pl.Categorical),
+            "price": pl.Series(["1.5", None]).cast(pl.Decimal(10, 2)),
+            "categories": [[["Beauty", "Lips"]], None],
+            "raw": [b"\xff", None],
+            "day": [date(2020, 1, 1), None],
+            "pair": pl.Series([[1, 2], None], dtype=pl.Array(pl.Int64, 2)),
+            "nested": [{"k": 1}, None],
+            "nothing": [None, None],
+        }
+    )
+    frame.write_parquet(tmp_path / "items.parquet")
+    import_dataset("x", Files(tmp_path / "items.parquet"), LENIENT)
+    [row] = load_dataset("x").items.to_dicts()
+    assert (row["item_id"], row["title"], row["price"]) == ("1", "a", 1.5)
+    assert row["categories"] == ["Beauty", "Lips"]
+    assert [(one["name"], one["value"]) for one in row["attributes"]] == [
+        ("raw", "\ufffd"),
+        ("day", "2020-01-01"),
+        ("pair", "1"),
+        ("pair", "2"),
+        ("nested", '{"k": 1}'),
+    ]
+    assert load_quarantine("x")["reason"].to_list() == ["missing item_id"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "attributes"),
+    [
+        ('[{"name": "c", "value": "d", "unit": "e"}]', [("c", "d")]),
+        ('["x", "y"]', [("attribute", "x"), ("attribute", "y")]),
+        ('{"c": ["d", "e"], "f": null}', [("c", "d"), ("c", "e")]),
+        ('[{"k": "c"}]', None),
+        ("3", None),
+    ],
+)
+def test_attributes_of_jsonl(
+    write: Write, cell: str, attributes: list[tuple[str, str]] | None
+) -> None:
+    items = write("items.jsonl", f'{{"item_id": "a", "attributes": {cell}}}\n')
+    import_dataset("x", Files(items), LENIENT)
+    rows = load_dataset("x").items["attributes"].to_list()
+    found = [[(one["name"], one["value"]) for one in row] for row in rows]
+    assert found == ([] if attributes is None else [attributes])
+
+
+def test_times_of_a_wrong_type_and_semicolons(write: Write, tmp_path: Path) -> None:
+    log = pl.DataFrame({"user": ["u"], "item": ["a"], "time": [time(1, 2)]})
+    log.write_parquet(tmp_path / "log.parquet")
+    items = write("items.csv", "item_id;title\na;A\n")
+    report = import_dataset("x", Files(items, tmp_path / "log.parquet"), LENIENT)
+    assert report.reasons == {"unparseable timestamp": 1}
+    assert load_dataset("x").items["title"].to_list() == ["A"]
+    with pytest.raises(InputError, match="format that is not read"):
+        import_dataset("x", Files(write("items.item.gz", "x")))
