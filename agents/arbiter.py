@@ -44,7 +44,7 @@ async def decide(
         tools.config,
         node="arbiter",
         label="",
-        messages=arbiter_messages(tools, reader, personas, unique),
+        messages=lambda: arbiter_messages(tools, reader, personas, unique),
         schema=ArbiterAnswer,
         max_tokens=MAX_TOKENS,
         check=lambda answer: checked(answer, tools, unique),

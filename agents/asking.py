@@ -28,7 +28,7 @@ async def ask_or_fall_back(
     *,
     node: str,
     label: str,
-    messages: tuple[Message, ...],
+    messages: Callable[[], tuple[Message, ...]],
     schema: type[Parsed],
     max_tokens: int,
     check: Callable[[Parsed], Result],
@@ -42,7 +42,7 @@ async def ask_or_fall_back(
         config: deadline, temperature, adapter.
         node: which agent, for the record.
         label: which persona or item, for the record.
-        messages: the filled prompt.
+        messages: writes the prompt; called only when there is a model to read it.
         schema: what the answer must fit.
         max_tokens: tokens the answer may have.
         check: turns the parsed answer into grounded objects, or raises `CheckFailed`.
@@ -57,7 +57,7 @@ async def ask_or_fall_back(
     usage, reason = Usage(), NO_MODEL
     if model is not None:
         question = Ask(
-            messages,
+            messages(),
             schema,
             max_tokens=max_tokens,
             temperature=config.temperature,

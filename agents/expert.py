@@ -41,7 +41,7 @@ async def propose(
         tools.config,
         node="expert",
         label=persona.name,
-        messages=expert_messages(tools, reader, persona),
+        messages=lambda: expert_messages(tools, reader, persona),
         schema=ExpertAnswer,
         max_tokens=MAX_TOKENS,
         check=lambda answer: checked(answer, tools, reader, number),

@@ -57,7 +57,7 @@ async def _explain_one(
         tools.config,
         node="explainer",
         label=item.title,
-        messages=explainer_messages(tools, reader, item),
+        messages=lambda: explainer_messages(tools, reader, item),
         schema=ExplainerAnswer,
         max_tokens=MAX_TOKENS,
         check=lambda answer: grounded_sentence(

@@ -150,7 +150,8 @@ def _modifiers(
 ) -> list[str]:
     """Marks that some item with the core also carries, most distinctive first."""
     taken = set(words(core))
-    together = {id(terms): terms.carried_by(having) for _, terms, _ in marks}
+    kinds = {id(terms): terms for _, terms, _ in marks}
+    together = {kind: terms.carried_by(having) for kind, terms in kinds.items()}
     return [
         terms.names[term]
         for _, terms, term in marks

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, cast
 
@@ -87,19 +88,25 @@ def result(tools: Tools, request: Request, run: Run) -> dict[str, Any]:
 
 def versions(tools: Tools) -> dict[str, str]:
     """What made a result: libraries, model, embedder, prompts, data and rule."""
-    found: dict[str, str] = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found | {
+    return _libraries() | {
         "model": tools.model.name if tools.model else "none",
         "embedder": f"{tools.embedder.name} {tools.embedder.fingerprint}",
         "prompts": prompting.fingerprint(),
         "dataset": tools.dataset.info.fingerprint,
         "rule": tools.rule.name,
     }
+
+
+@cache
+def _libraries() -> dict[str, str]:
+    """Installed libraries that a result depends on, and their versions."""
+    found: dict[str, str] = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 def _tokens(steps: list[Step]) -> dict[str, dict[str, int]]:
