@@ -1,7 +1,8 @@
 """Items found by vector or by word, with filters inside the search.
 
 * `base` the seam: what an index is, and what a search gives back.
-* `exact` every vector compared, on FAISS.
+* `exact` every vector compared, on FAISS; `ivf` the nearest groups only, for large catalogues.
+* `filters` which items may be found, as one mask.
 * `saved` how an index is kept on disk: checksummed, tied to its catalogue and embedder.
 * `opened` the one call that builds an index when it is missing or stale and loads it otherwise.
 """

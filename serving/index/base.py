@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from foretaste.data.errors import InputError
 
-Kind = Literal["exact"]
+Kind = Literal["exact", "ivf"]
 
 
 class IndexInfo(BaseModel, frozen=True):
@@ -25,6 +25,8 @@ class IndexInfo(BaseModel, frozen=True):
         dimension: numbers in a vector.
         catalogue_fingerprint: of the items table (`DatasetInfo.catalogue_fingerprint`).
         embedder_fingerprint: of the embedder whose vectors these are (`Embedder.fingerprint`).
+        probes: groups that a search of an `ivf` index looks into.
+        recall: share of the true 100 nearest that it found when it was built.
     """
 
     kind: Kind
@@ -32,6 +34,8 @@ class IndexInfo(BaseModel, frozen=True):
     dimension: int
     catalogue_fingerprint: str
     embedder_fingerprint: str
+    probes: int = 0
+    recall: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,14 @@ def check_mask(allowed: NDArray[np.bool_] | None, items: int) -> None:
         raise InputError(
             f"A filter of {items} booleans was expected, one an item, "
             f"not {allowed.dtype} of shape {allowed.shape}."
+        )
+
+
+def check_pairs(info: IndexInfo, item_ids: Sequence[str], vectors: NDArray[np.float32]) -> None:
+    """Refuse to build an index of items without vectors, or the other way round."""
+    if len(item_ids) != len(vectors) or info.items != len(item_ids):
+        raise InputError(
+            f"One vector an item was expected: {len(item_ids)} items, {len(vectors)} vectors."
         )
 
 

@@ -9,8 +9,14 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from foretaste.data.errors import InputError
-from foretaste.serving.index.base import Hits, IndexInfo, as_vectors, check_k, check_mask
+from foretaste.serving.index.base import (
+    Hits,
+    IndexInfo,
+    as_vectors,
+    check_k,
+    check_mask,
+    check_pairs,
+)
 from foretaste.serving.index.saved import write_saved
 
 
@@ -31,10 +37,7 @@ class ExactIndex:
         cls, info: IndexInfo, item_ids: Sequence[str], vectors: NDArray[np.float32]
     ) -> ExactIndex:
         """From the (n, d) vectors of n items, in row order."""
-        if len(item_ids) != len(vectors) or info.items != len(item_ids):
-            raise InputError(
-                f"One vector an item was expected: {len(item_ids)} items, {len(vectors)} vectors."
-            )
+        check_pairs(info, item_ids, vectors)
         index = faiss.IndexFlatIP(info.dimension)
         index.add(as_vectors(vectors, info.dimension))
         return cls(info, item_ids, index)
@@ -64,15 +67,22 @@ class ExactIndex:
         checked = as_vectors(queries, self._info.dimension)
         if allowed is None:
             return as_hits(*self._index.search(checked, k))
-        bits = np.packbits(allowed, bitorder="little")
-        selector = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
+        bits, selector = selecting(allowed)
         chosen = faiss.SearchParameters()
         chosen.sel = selector
-        return as_hits(*self._index.search(checked, k, params=chosen))
+        answer = self._index.search(checked, k, params=chosen)
+        del bits  # FAISS reads them during the search
+        return as_hits(*answer)
 
     def save(self, folder: Path) -> None:
         """Keep it in `folder`, replacing what an earlier save left there in one step."""
         write_saved(folder, self._info, self._item_ids, self._index)
+
+
+def selecting(allowed: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], faiss.IDSelectorBitmap]:
+    """A filter as FAISS takes it, and the bits it reads: keep both until the search is over."""
+    bits = np.packbits(allowed, bitorder="little")
+    return bits, faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
 
 
 def as_hits(scores: NDArray[np.float32], rows: NDArray[np.int64]) -> Hits:

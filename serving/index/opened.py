@@ -10,9 +10,13 @@ from foretaste.data.files import locked, safe_name, subfolder
 from foretaste.data.progress import meter
 from foretaste.data.text import item_texts
 from foretaste.serving.embedder import Embedder
-from foretaste.serving.index.base import IndexInfo, ItemIndex
+from foretaste.serving.index.base import IndexInfo, ItemIndex, Kind
 from foretaste.serving.index.exact import ExactIndex
+from foretaste.serving.index.ivf import IvfIndex
 from foretaste.serving.index.saved import has_saved, read_saved
+
+_CLASSES: dict[Kind, type[ExactIndex | IvfIndex]] = {"exact": ExactIndex, "ivf": IvfIndex}
+EXACT_UP_TO = 50_000  # items: an exact search of more takes above 5 ms a query on one core
 
 
 def open_index(dataset: Dataset, embedder: Embedder) -> ItemIndex:
@@ -38,14 +42,15 @@ def open_index(dataset: Dataset, embedder: Embedder) -> ItemIndex:
 def build_index(dataset: Dataset, embedder: Embedder) -> ItemIndex:
     """A new index of `dataset`'s items, in memory only."""
     vectors = embedder.encode(item_texts(dataset.items))  # (n, d)
+    kind: Kind = "exact" if len(vectors) <= EXACT_UP_TO else "ivf"
     info = IndexInfo(
-        kind="exact",
+        kind=kind,
         items=len(vectors),
         dimension=embedder.dimension,
         catalogue_fingerprint=_catalogue(dataset),
         embedder_fingerprint=embedder.fingerprint,
     )
-    return ExactIndex.build(info, dataset.item_ids, vectors)
+    return _CLASSES[kind].build(info, dataset.item_ids, vectors)
 
 
 def load_index(folder: Path, catalogue_fingerprint: str, embedder_fingerprint: str) -> ItemIndex:
@@ -55,7 +60,8 @@ def load_index(folder: Path, catalogue_fingerprint: str, embedder_fingerprint: s
         IndexMismatch: it does not.
         ForetasteError: there is none, or a file of it is damaged.
     """
-    return ExactIndex(*read_saved(folder, catalogue_fingerprint, embedder_fingerprint))
+    info, item_ids, index = read_saved(folder, catalogue_fingerprint, embedder_fingerprint)
+    return _CLASSES[info.kind](info, item_ids, index)
 
 
 def _catalogue(dataset: Dataset) -> str:
