@@ -1,0 +1,208 @@
+"""Each rule's name, its constants with the values that are tried, and how it is fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from foretaste.data.errors import InputError
+from foretaste.data.histories import Histories
+from foretaste.serving.rules.base import Constants, FittedRule, Scorer, Scores, popularity
+from foretaste.serving.rules.matrices import (
+    by_row,
+    co_counts,
+    cosine,
+    divided_by_popularity,
+    holders,
+    strongest,
+    transition_counts,
+    with_second_hop,
+)
+from foretaste.serving.rules.scorers import Blend, Nearest, Neighbours, Popular
+from foretaste.serving.rules.words import READINGS, bm25_matrix
+
+TEXT_NEWEST = 5  # newest items whose words or vectors are looked at
+NEWEST = 50  # newest items whose neighbours are looked at
+HOP_NEIGHBOURS = 30  # strongest neighbours a row in the product of the second hop
+KIN_NEIGHBOURS = 20  # items with the most similar words that lend an item their followers
+KEPT = 300  # entries kept in a row of a finished matrix
+ALPHAS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)  # weights tried for BM25 in a blend
+TEXT_DECAYS = (0.3, 0.5, 0.7)  # and decays of its words
+
+#: Rule → constant → values tried, the first being where the search starts.
+GRIDS: dict[str, dict[str, tuple[float, ...] | tuple[str, ...]]] = {
+    "popularity": {},
+    "bm25_last": {"fields": READINGS, "text_decay": (0.5, 0.0, 0.3, 0.7, 0.85)},
+    "embedding_last": {"decay": (0.3, 0.0, 0.5, 0.7)},
+    "item_cosine": {"power": (0.5, 0.15, 0.3), "decay": (0.5, 0.35, 0.7, 0.85, 0.95)},
+    "transitions": {
+        "decay": (0.35, 0.2, 0.5, 0.7, 0.85, 0.95),
+        "window": (5, 2, 10, 20),
+        "back": (0.5, 0.0, 0.25, 1.0),
+        "gamma": (0.5, 0.0, 0.25, 1.0),
+        "power": (0.0, 0.25, 0.5),
+    },
+    "transitions_kin": {"kin": (0.5, 0.25, 1.0)},
+}
+BLENDED = "_bm25"  # ending of a rule's name when it is blended with BM25
+
+
+@dataclass
+class Material:
+    """What rules are fitted from.
+
+    Attributes:
+        histories: the events that are learnt from.
+        texts: reading → one text an item, the words of BM25 (`words.item_words`).
+        vectors: (items, d) float32, unit length, or None when there is no embedder.
+    """
+
+    histories: Histories
+    texts: Mapping[str, Sequence[str]]
+    vectors: Scores | None = None
+    _made: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def items(self) -> int:
+        """Number of items in the catalogue."""
+        return len(self.texts["title"])
+
+    def with_histories(self, histories: Histories) -> Material:
+        """The same catalogue with other events; the words are not counted again."""
+        made = {key: value for key, value in self._made.items() if key in self.texts}
+        return Material(histories, self.texts, self.vectors, made)
+
+    def words(self, fields: str) -> Any:
+        """BM25 between items under one reading of their text."""
+        return self._once(fields, lambda: bm25_matrix(self.texts[fields]))
+
+    def popular(self) -> Scores:
+        """(items,) float32 events of each item."""
+        return popularity(self.histories, self.items).astype(np.float32)
+
+    def cosines(self, power: float) -> Any:
+        """Co-occurrence divided by popularity."""
+        counts = self._once("co_counts", lambda: co_counts(self.histories, self.items))
+        held = self._once("holders", lambda: holders(self.histories, self.items))
+        return self._latest("cosine", (power,), lambda: _kept(cosine(counts, held, power)))
+
+    def transitions(self, window: float, back: float, gamma: float, power: float) -> Any:
+        """Followers of each item: rows sum to 1, then the second hop, then popularity."""
+
+        def make() -> Any:
+            counts = transition_counts(self.histories, self.items, int(window), back)
+            both = with_second_hop(by_row(counts), gamma, HOP_NEIGHBOURS)
+            events = popularity(self.histories, self.items)
+            return _kept(divided_by_popularity(both, events, power))
+
+        return self._latest("transitions", (window, back, gamma, power), make)
+
+    def kin_transitions(self, kin: float, fields: str, own: tuple[float, ...]) -> Any:
+        """Transitions plus `kin` times those of the items with the most similar words."""
+
+        def make() -> Any:
+            followers = self.transitions(*own)
+            alike = by_row(strongest(self.words(fields), KIN_NEIGHBOURS))
+            return _kept(followers + np.float32(kin) * (alike @ followers))
+
+        return self._latest("kin", (kin, fields, *own), make)
+
+    def _once(self, key: str, make: Callable[[], Any]) -> Any:
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+    def _latest(self, key: str, constants: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+        """Keep only the last of a kind: searches change one constant at a time."""
+        if self._made.get(key, (None,))[0] != constants:
+            self._made[key] = (constants, make())
+        return self._made[key][1]
+
+
+def _kept(matrix: Any) -> Any:
+    return strongest(matrix, KEPT)
+
+
+def rule_names(vectors: bool) -> list[str]:
+    """All rules, plain and blended; those that need vectors only when there are any."""
+    plain = [name for name in GRIDS if vectors or name != "embedding_last"]
+    return [*plain, *(name + BLENDED for name in plain if name != "bm25_last")]
+
+
+def start_of(name: str) -> Constants:
+    """Where the search for a rule's constants starts; used as they are when nobody can be asked."""
+    plain = name.removesuffix(BLENDED)
+    constants: dict[str, float | str] = {}
+    if plain == "transitions_kin":
+        constants |= start_of("transitions")
+    if name != plain or plain == "transitions_kin":
+        constants |= {"fields": READINGS[0]}
+    if name != plain:
+        constants |= {"alpha": 2.0, "text_decay": 0.5}
+    return constants | {key: values[0] for key, values in GRIDS[plain].items()}
+
+
+def fit(name: str, constants: Constants, material: Material) -> FittedRule:
+    """The rule `name` with these constants and the statistics of `material`."""
+    plain = name.removesuffix(BLENDED)
+    body = _PLAIN[plain](plain, constants, material)
+    if plain != name:
+        parts = (body, text_part(constants, material))
+        body = Blend(name, parts, (1.0, float(constants["alpha"])))
+    return FittedRule(name, body, material.popular(), dict(constants))
+
+
+def text_part(constants: Constants, material: Material) -> Scorer:
+    """BM25 of the newest items' words, as a rule of its own and as the part of a blend."""
+    matrix = material.words(str(constants["fields"]))
+    return Neighbours("bm25_last", matrix, float(constants["text_decay"]), TEXT_NEWEST)
+
+
+def _popularity(name: str, constants: Constants, material: Material) -> Scorer:
+    return Popular(name, material.popular())
+
+
+def _bm25_last(name: str, constants: Constants, material: Material) -> Scorer:
+    return text_part(constants, material)
+
+
+def _embedding_last(name: str, constants: Constants, material: Material) -> Scorer:
+    if material.vectors is None:
+        raise InputError("embedding_last needs vectors of the items; none were given.")
+    return Nearest(name, material.vectors, float(constants["decay"]), TEXT_NEWEST)
+
+
+def _item_cosine(name: str, constants: Constants, material: Material) -> Scorer:
+    matrix = material.cosines(float(constants["power"]))
+    return Neighbours(name, matrix, float(constants["decay"]), NEWEST)
+
+
+def _transitions(name: str, constants: Constants, material: Material) -> Scorer:
+    matrix = material.transitions(*_own(constants))
+    return Neighbours(name, matrix, float(constants["decay"]), NEWEST)
+
+
+def _transitions_kin(name: str, constants: Constants, material: Material) -> Scorer:
+    kin, fields = float(constants["kin"]), str(constants["fields"])
+    matrix = material.kin_transitions(kin, fields, _own(constants))
+    return Neighbours(name, matrix, float(constants["decay"]), NEWEST)
+
+
+def _own(constants: Constants) -> tuple[float, float, float, float]:
+    window, back, gamma, power = (
+        float(constants[key]) for key in ("window", "back", "gamma", "power")
+    )
+    return window, back, gamma, power
+
+
+_PLAIN: dict[str, Callable[[str, Constants, Material], Scorer]] = {
+    "popularity": _popularity,
+    "bm25_last": _bm25_last,
+    "embedding_last": _embedding_last,
+    "item_cosine": _item_cosine,
+    "transitions": _transitions,
+    "transitions_kin": _transitions_kin,
+}
