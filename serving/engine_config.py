@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -93,4 +94,5 @@ def default_threads() -> int:
     Two threads that wait for each other on a core that others use too are many times slower than
     one (docs/log.md, 2026-11-21).
     """
-    return max(1, len(os.sched_getaffinity(0)) - 1)
+    usable = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return max(1, usable - 1)

@@ -27,6 +27,7 @@ from foretaste.serving.bundled import (
 
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
+_HUB_TIMEOUT_S = 15.0
 _HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.jinja", "*.model", "LICENSE*"]
 
 
@@ -153,10 +154,10 @@ def _converted(gguf: Path) -> Path:
 
 def _from_hub(hub_id: str) -> Path:
     """A hub model's snapshot, weights as safetensors or one GGUF file only."""
-    import httpx
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import (
         HfHubHTTPError,
+        HTTPError,  # type: ignore[attr-defined]  # of the httpx that the hub uses
         LocalEntryNotFoundError,
         OfflineModeIsEnabled,
     )
@@ -167,7 +168,8 @@ def _from_hub(hub_id: str) -> Path:
     except LocalEntryNotFoundError:
         pass  # not here yet
     try:
-        files = HfApi().list_repo_files(hub_id)
+        about = HfApi().model_info(hub_id, timeout=_HUB_TIMEOUT_S)
+        files = [sibling.rfilename for sibling in about.siblings or []]
         patterns = _HUB_FILES if _has(files, ".safetensors") else [*_HUB_FILES, _one_gguf(files)]
         return Path(snapshot_download(hub_id, cache_dir=cache, allow_patterns=patterns))
     except HfHubHTTPError as error:
@@ -175,7 +177,7 @@ def _from_hub(hub_id: str) -> Path:
             f"The hub does not give out {hub_id!r} ({str(error).splitlines()[0]}); check the name, "
             "and for a gated model set HF_TOKEN."
         ) from error
-    except (OfflineModeIsEnabled, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
+    except (OfflineModeIsEnabled, LocalEntryNotFoundError, HTTPError, OSError) as error:
         raise ModelError(
             f"{hub_id!r} is not in the store and the hub cannot be reached; go online once, or name "
             "a local folder or a bundled model."
