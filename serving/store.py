@@ -155,9 +155,9 @@ def _converted(gguf: Path) -> Path:
 def _from_hub(hub_id: str) -> Path:
     """A hub model's snapshot, weights as safetensors or one GGUF file only."""
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import (
+    from huggingface_hub.errors import (  # type: ignore[attr-defined]
         HfHubHTTPError,
-        HTTPError,  # type: ignore[attr-defined]  # of the httpx that the hub uses
+        HTTPError,  # of the httpx that the hub uses
         LocalEntryNotFoundError,
         OfflineModeIsEnabled,
     )
