@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -80,6 +81,42 @@ class Dataset:
         """The categories of one item, empty where it has none."""
         names = self.items["categories"][int(row)]
         return [] if names is None else names.to_list()
+
+    @property
+    def withdrawn(self) -> NDArray[np.int64]:
+        """Rows of items that are known and are not recommended any more; none once imported."""
+        return np.zeros(0, dtype=np.int64)
+
+    def events_of(self, user_id: str) -> list[dict[str, Any]]:
+        """One user's interactions as rows of the table, oldest first; none for a stranger."""
+        start, stop = self.spans.get(user_id, (0, 0))
+        return self.interactions[start:stop].to_dicts() if stop > start else []
+
+    def attributes_of(self, user_id: str) -> dict[str, str] | None:
+        """What the users table says about one user, name → value; None when they are not in it."""
+        row = self.user_rows.get(user_id)
+        if row is None:
+            return None
+        pairs = self.users["attributes"][row]
+        return {pair["name"]: pair["value"] for pair in (() if pairs is None else pairs.to_list())}
+
+    def knows(self, user_id: str) -> bool:
+        """Whether there is a user of this id."""
+        return user_id in self.spans or user_id in self.user_rows
+
+    @cached_property
+    def spans(self) -> dict[str, tuple[int, int]]:
+        """User id → first row of `interactions`, and the one after the last."""
+        ids = self.interactions["user_id"]
+        runs = ids.rle().struct.unnest()
+        stops = np.cumsum(runs["len"].to_numpy()).tolist()
+        starts = [0, *stops[:-1]]
+        return dict(zip(runs["value"], zip(starts, stops, strict=True), strict=True))
+
+    @cached_property
+    def user_rows(self) -> dict[str, int]:
+        """User id → row of the users table."""
+        return {user_id: row for row, user_id in enumerate(self.users["user_id"].to_list())}
 
     @cached_property
     def user_ids(self) -> list[str]:

@@ -6,6 +6,7 @@ row aside instead of stopping the import.
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -52,7 +53,7 @@ class Source:
 
 
 def open_table(path: Path) -> Source:
-    """Open a CSV, TSV, JSONL, Parquet or RecBole file by its suffix (CSV and JSONL also .gz).
+    """Open a CSV, TSV, JSONL, Parquet or RecBole file by its suffix (text also .gz).
 
     Raises:
         InputError: no such file, another format, an empty file, not UTF-8, or not readable.
@@ -62,7 +63,7 @@ def open_table(path: Path) -> Source:
     if path.stat().st_size == 0:
         raise DataError(f"{path.name} is empty; a table of rows was expected.")
     suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
-    if suffix not in (_GZIPPED if path.suffix == ".gz" else _READERS):
+    if suffix not in _READERS or (suffix == ".parquet" and path.suffix == ".gz"):
         raise InputError(
             f"{path.name} has a format that is not read; expected one of {', '.join(_READERS)}."
         )
@@ -118,7 +119,8 @@ def _tsv(path: Path) -> Source:
 
 def _recbole(path: Path) -> Source:
     """RecBole's atomic files: tabs, no quotes, and a header of `name:type`."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
         cells = file.readline().rstrip("\r\n").split("\t")
     typed = [cell.rpartition(":") for cell in cells]
     known = ("token", "token_seq", "float", "float_seq")
@@ -212,4 +214,3 @@ _READERS: dict[str, Callable[[Path], Source]] = {
     ".environment": _recbole,
 }
 SUFFIXES = tuple(_READERS)
-_GZIPPED = (".csv", ".tsv", ".jsonl", ".ndjson")

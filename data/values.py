@@ -94,7 +94,7 @@ def as_attributes(frame: pl.DataFrame, column: str | None, extras: tuple[str, ..
     for name in extras:
         named.append(_attribute_cells(name, frame[name]))
     if not named:
-        return pl.Series("attributes", [[]] * frame.height, dtype=ATTRIBUTES)
+        return pl.Series("attributes", [[]], dtype=ATTRIBUTES).new_from_index(0, frame.height)
     parts = pl.DataFrame([part.alias(str(place)) for place, part in enumerate(named)])
     return parts.select(pl.concat_list(pl.all()).alias("attributes")).to_series()
 

@@ -337,4 +337,8 @@ def test_times_of_a_wrong_type_and_semicolons(write: Write, tmp_path: Path) -> N
     assert report.reasons == {"unparseable timestamp": 1}
     assert load_dataset("x").items["title"].to_list() == ["A"]
     with pytest.raises(InputError, match="format that is not read"):
-        import_dataset("x", Files(write("items.item.gz", "x")))
+        import_dataset("x", Files(write("items.parquet.gz", "x")))
+    atomic = tmp_path / "items.item.gz"
+    atomic.write_bytes(gzip.compress(b"item_id:token\ttitle:token_seq\na\tA mug\n"))
+    import_dataset("x", Files(atomic))
+    assert load_dataset("x").items["title"].to_list() == ["A mug"]
