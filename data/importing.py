@@ -137,6 +137,8 @@ def import_dataset(
         DataError: too many bad rows.
     """
     options, mapping = options or ImportOptions(), mapping or Mapping()
+    if not options.list_separator:
+        raise InputError("A list separator of at least one character was expected, like '|'.")
     given = files.given()
     old = _old(safe_name(name), given, options)
     sources = {table: open_table(path) for table, path in given.items()}

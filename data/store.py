@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
+from polars.exceptions import PolarsError
 from pydantic import BaseModel, ValidationError
 
 from foretaste.data.dataset import Dataset, DatasetInfo
@@ -93,7 +94,8 @@ def save_dataset(
 
     Raises:
         DataError: a table is not valid or names an item that is not in the catalogue.
-        ForetasteError: another command replaced the version named by `built_on` meanwhile.
+        ForetasteError: another command replaced the version named by `built_on` meanwhile, or
+            the disk is full or not writable.
     """
     tables: dict[str, pl.DataFrame] = {table: getattr(dataset, table) for table in TABLES}
     tables["interactions"] = tables["interactions"].sort(ORDER)
@@ -106,14 +108,27 @@ def save_dataset(
         update={"catalogue_fingerprint": prints["items"][:16], "fingerprint": whole[:16]}
     )
     aside = pl.DataFrame(schema=QUARANTINE_COLUMNS) if quarantine is None else quarantine
+    try:
+        _replace_current({**tables, "quarantine": aside}, info, built_on)
+    except (OSError, PolarsError) as error:
+        raise ForetasteError(
+            f"{info.name} could not be written to {home()} ({error}); nothing was changed. Make "
+            "room there, or set FORETASTE_HOME to a folder you can write to."
+        ) from error
+    return Dataset(**tables, info=info)
+
+
+def _replace_current(
+    tables: dict[str, pl.DataFrame], info: DatasetInfo, built_on: str | None
+) -> None:
+    """Write a version, move the pointer to it, remove the older ones."""
     folder = _folder(info.name)
     with locked(folder):
         if built_on is not None and _current(info.name)[0].fingerprint != built_on:
             raise ForetasteError(f"Another command changed {info.name} meanwhile; repeat this one.")
-        version = _write_version(folder, tables | {"quarantine": aside}, info)
+        version = _write_version(folder, tables, info)
         write_json(folder / "current.json", {"version": version})
         _remove_older(folder, version)
-    return Dataset(**tables, info=info)
 
 
 def _folder(name: str) -> Path:

