@@ -11,6 +11,9 @@ from foretaste.data.errors import UnreadableAnswer
 from foretaste.serving.chat import Answer, Parsed, Usage
 
 _SHOWN = 200  # characters of an answer in an error
+# xgrammar lets raw control characters into strings of limited length, where JSON forbids them;
+# outside of strings they are white space anyway.
+_NO_CONTROLS = dict.fromkeys(range(32), " ")
 
 
 def strict_schema(cls: type[BaseModel]) -> dict[str, Any]:
@@ -35,7 +38,7 @@ def schema_text(cls: type[BaseModel]) -> str:
 
 
 def read_answer(schema: type[Parsed], text: str, usage: Usage, *, complete: bool) -> Answer[Parsed]:
-    """The answer as an object of `schema`.
+    """The answer as an object of `schema`; control characters in it count as spaces.
 
     Args:
         schema: the class that the text must fit.
@@ -47,7 +50,7 @@ def read_answer(schema: type[Parsed], text: str, usage: Usage, *, complete: bool
         UnreadableAnswer: the text does not fit; the sentence says where.
     """
     try:
-        return Answer(schema.model_validate_json(text), text, usage)
+        return Answer(schema.model_validate_json(text.translate(_NO_CONTROLS)), text, usage)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the whole answer"

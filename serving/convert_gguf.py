@@ -33,6 +33,9 @@ def convert_gguf(gguf: Path, folder: Path, *, single_digits: bool = False) -> No
     Raises:
         ModelError: transformers cannot read this file.
     """
+    with gguf.open("rb") as file:
+        if file.read(4) != b"GGUF":
+            raise ModelError(f"{gguf.name} is not a GGUF file; fetch it again, it may be damaged.")
     command = [sys.executable, "-P", "-m", "foretaste.serving.convert_gguf", str(gguf), str(folder)]
     with timed(f"{gguf.name} to safetensors", _EXPECTED_SECONDS):
         done = subprocess.run(
