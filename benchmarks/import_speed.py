@@ -50,12 +50,12 @@ def make_files(folder: Path, rows: int) -> None:
             chunk.write_csv(out, include_header=start == 0)
 
 
-def run_import(folder: Path) -> tuple[float, float, dict[str, object]]:
-    """Seconds, peak MB and the report of the command `data import`, started afresh."""
+def run_import(folder: Path) -> dict[str, object]:
+    """Figures of `foretaste data import`, started afresh."""
     report = folder / "report.json"
     command = [
-        *(sys.executable, "-P", "-c", "from foretaste.app.commands.data import group; group()"),
-        *("import", "--data-dir", str(folder), "--name", "speed", "--json", str(report)),
+        *(sys.executable, "-P", "-c", "from foretaste.app.cli import main; main()"),
+        *("data", "import", "--data-dir", str(folder), "--name", "speed", "--json", str(report)),
     ]
     environment = {**os.environ, "FORETASTE_HOME": str(folder / "home")}
     start = time.perf_counter()
@@ -64,7 +64,12 @@ def run_import(folder: Path) -> tuple[float, float, dict[str, object]]:
     seconds = time.perf_counter() - start
     if status != 0:
         raise SystemExit(f"the import failed (status {status})")
-    return seconds, usage.ru_maxrss / 1024, json.loads(report.read_text())
+    return {
+        "seconds": round(seconds, 1),
+        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1),
+        "peak_mb": round(usage.ru_maxrss / 1024),
+        "tables": json.loads(report.read_text())["tables"],
+    }
 
 
 def main() -> None:
@@ -77,15 +82,12 @@ def main() -> None:
         print(f"making {wanted.rows:,} rows …", file=sys.stderr)
         make_files(folder, wanted.rows)
         size = (folder / "interactions.csv").stat().st_size / 1e6
-        seconds, peak, report = run_import(folder)
-    figures = {
-        "rows": wanted.rows,
-        "csv_mb": round(size),
-        "seconds": round(seconds, 1),
-        "peak_mb": round(peak),
-        "cores": os.cpu_count(),
-        "tables": report["tables"],
-    }
+        figures = {
+            "rows": wanted.rows,
+            "csv_mb": round(size),
+            "cores": os.cpu_count(),
+            **run_import(folder),
+        }
     text = json.dumps(figures)
     if wanted.json == "-":
         print(text)
