@@ -1,4 +1,4 @@
-"""The item index against bare FAISS (and usearch where it is installed): recall, time, memory.
+"""The item index against bare FAISS, HNSW (FAISS, usearch where installed): recall, time, memory.
 
     python benchmarks/index_speed.py --dataset amazon-beauty --json index_speed.json
 
@@ -6,7 +6,7 @@ Vectors: the titles of a real catalogue under the real embedder; up to the wante
 real title moved by 0.15 to 0.45 of the difference of two other titles, so that clusters and
 correlations are those of real text. Queries are titles that were held out of that. One client, one
 query at a time, k = 100. Every kind runs in a fresh process that loads the index from disk:
-`memory_mb` is what the process grew by. `cpu_ms` is processor time, for machines that are shared.
+`memory_mb` is what the process grew by. `cpu_p50_ms` and `cpu_p99_ms` are processor time, for machines that are shared.
 """
 
 from __future__ import annotations
@@ -48,11 +48,12 @@ def main() -> None:
     rows = []
     for items in options.sizes:
         with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
-            rows += _one_size(Path(folder), _grown(parents, items), queries)
+            graphs = items <= options.graphs_up_to
+            rows += _one_size(Path(folder), _grown(parents, items), queries, graphs)
     print(json.dumps({"index": rows}), file=options.json, flush=True)
 
 
-def _one_size(folder: Path, vectors: Floats, queries: Floats) -> list[dict[str, Any]]:
+def _one_size(folder: Path, vectors: Floats, queries: Floats, graphs: bool) -> list[dict[str, Any]]:
     """Build every kind for these vectors, then measure each in a process of its own."""
     items = len(vectors)
     bare = faiss.IndexFlatIP(vectors.shape[1])
@@ -64,7 +65,9 @@ def _one_size(folder: Path, vectors: Floats, queries: Floats) -> list[dict[str, 
     seconds = {"faiss_flat": 0.0, "exact": _build(ExactIndex, "exact", folder, vectors)}
     if items > EXACT_UP_TO:
         seconds["ivf"] = _build(IvfIndex, "ivf", folder, vectors)
-    if find_spec("usearch"):
+    if graphs:
+        seconds["faiss_hnsw"] = _build_hnsw(folder, vectors)
+    if graphs and find_spec("usearch"):
         seconds["usearch"] = _build_usearch(folder, vectors)
     spawn = multiprocessing.get_context("spawn")
     rows = []
@@ -89,6 +92,19 @@ def _build(kind: type[ExactIndex | IvfIndex], name: Any, folder: Path, x: Floats
     return time.perf_counter() - start
 
 
+def _build_hnsw(folder: Path, vectors: Floats) -> float:
+    start = time.perf_counter()
+    index = faiss.IndexHNSWFlat(vectors.shape[1], 32, faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efConstruction = 100
+    with meter("FAISS HNSW", len(vectors), "items") as progress:
+        for first in range(0, len(vectors), _BLOCK):
+            block = vectors[first : first + _BLOCK]
+            index.add(block)
+            progress.advance(len(block))
+    faiss.write_index(index, str(folder / "hnsw.faiss"))
+    return time.perf_counter() - start
+
+
 def _build_usearch(folder: Path, vectors: Floats) -> float:
     from usearch.index import Index
 
@@ -105,6 +121,7 @@ def _build_usearch(folder: Path, vectors: Floats) -> float:
 
 def _measure(folder_name: str, kind: str) -> dict[str, Any]:
     """Load one kind and time each query alone; runs in a fresh process."""
+    faiss.omp_set_num_threads(1)  # bare FAISS at its best for single queries
     folder = Path(folder_name)
     truth, queries = np.load(folder / "truth.npy"), np.load(folder / "queries.npy")
     before = psutil.Process().memory_info().rss
@@ -133,12 +150,16 @@ def _opened(folder: Path, kind: str) -> Any:
     if kind == "faiss_flat":
         bare = faiss.read_index(str(folder / "bare.faiss"))
         return lambda query: bare.search(query, K)[1]
+    if kind == "faiss_hnsw":
+        graph = faiss.read_index(str(folder / "hnsw.faiss"))
+        graph.hnsw.efSearch = 300
+        return lambda query: graph.search(query, K)[1]
     if kind == "usearch":
         from usearch.index import Index
 
-        graph = Index.restore(str(folder / "usearch"))
-        graph.expansion_search = 256
-        return lambda query: graph.search(query[0], K).keys
+        other = Index.restore(str(folder / "usearch"))
+        other.expansion_search = 256
+        return lambda query: other.search(query[0], K).keys
     ours = load_index(folder / kind, "bench", "bench")
     return lambda query: ours.search(query, K).rows
 
@@ -161,6 +182,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--dataset", default="amazon-beauty")
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--queries", type=int, default=1000)
+    parser.add_argument("--graphs-up-to", type=int, default=100_000, help="items; HNSW is slow")
     parser.add_argument("--scratch", help="folder for the built indexes (4 GB at 1 M items)")
     parser.add_argument("--json", type=argparse.FileType("w"), default="-")
     return parser.parse_args()

@@ -2,7 +2,9 @@
 
 * `base` the seam: what an index is, and what a search gives back.
 * `exact` every vector compared, on FAISS; `ivf` the nearest groups only, for large catalogues.
+* `text` BM25 over the items' words; `fusion` several rankings made into one.
+* `live` items added, changed and removed while searches run; `journal` keeps those changes.
 * `filters` which items may be found, as one mask.
 * `saved` how an index is kept on disk: checksummed, tied to its catalogue and embedder.
-* `opened` the one call that builds an index when it is missing or stale and loads it otherwise.
+* `opened` the calls that build an index when it is missing or stale and load it otherwise.
 """

@@ -16,7 +16,7 @@ from foretaste.data.errors import InputError
 Kind = Literal["exact", "ivf"]
 
 
-class IndexInfo(BaseModel, frozen=True):
+class IndexInfo(BaseModel, frozen=True, extra="forbid"):
     """What an index was made of; saved beside it and compared when it is loaded.
 
     Attributes:

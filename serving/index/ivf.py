@@ -6,8 +6,8 @@ the catalogue itself when the index is built, so that `TARGET_RECALL` of the tru
 found. Why not HNSW: docs/log.md, "The item index".
 
 Filters decide which groups are looked into: groups without an allowed item are passed over, and the
-search goes on until it has seen as many allowed items as an unfiltered search would have seen. A
-narrow filter is therefore searched exactly, and k are found whenever k are allowed.
+search goes on until it has seen m √p allowed items, where an unfiltered search sees m and p is the
+share that is allowed. Up to `_NARROW` allowed items are all compared, and k are found whenever k are allowed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from foretaste.serving.index.base import (
     check_mask,
     check_pairs,
 )
-from foretaste.serving.index.exact import as_hits, selecting
+from foretaste.serving.index.exact import as_hits, few_threads, selecting
 from foretaste.serving.index.saved import write_saved
 
 TARGET_RECALL = 0.995  # of the true 100 nearest, on items of the catalogue as queries
@@ -38,6 +38,7 @@ _SAMPLE = 200  # items whose own search is measured
 _TRAIN_PER_LIST = 40  # vectors a centre is learned from
 _ROUNDS = 10  # of k-means
 _BLOCK = 50_000  # vectors added at once
+_NARROW = 5_000  # allowed items that are all compared, however far they lie
 _WIDE = 0.5  # share of allowed items from which on a filter hardly changes the way
 
 
@@ -117,7 +118,8 @@ class IvfIndex:
         filled = members > 0
         near = np.where(filled, queries @ self._centres.T, -np.inf)  # (q, lists)
         seen = members[np.argsort(-near, axis=1)].cumsum(axis=1)  # (q, lists), nearest group first
-        enough = max(k, self._info.probes * self._info.items // lists)
+        usual = self._info.probes * self._info.items / lists  # items seen without a filter
+        enough = max(k, _NARROW, usual * np.sqrt(np.count_nonzero(allowed) / self._info.items))
         probes = int((seen < enough).sum(axis=1).max(initial=0)) + 1
         probes = max(1, min(probes, int(filled.sum())))
         return _search(self._index, queries, k, probes, allowed, filled)
@@ -191,7 +193,8 @@ def _search(
         bits, coarse.sel = selecting(groups)
         chosen.quantizer_params = coarse
         kept += [bits, coarse.sel, coarse]
-    hits = as_hits(*index.search(queries, k, params=chosen))
+    with few_threads(len(queries)):
+        hits = as_hits(*index.search(queries, k, params=chosen))
     kept.clear()
     return hits
 

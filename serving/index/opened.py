@@ -13,7 +13,9 @@ from foretaste.serving.embedder import Embedder
 from foretaste.serving.index.base import IndexInfo, ItemIndex, Kind
 from foretaste.serving.index.exact import ExactIndex
 from foretaste.serving.index.ivf import IvfIndex
-from foretaste.serving.index.saved import has_saved, read_saved
+from foretaste.serving.index.journal import Journal
+from foretaste.serving.index.live import LiveIndex
+from foretaste.serving.index.saved import changes_file, has_saved, read_saved
 
 _CLASSES: dict[Kind, type[ExactIndex | IvfIndex]] = {"exact": ExactIndex, "ivf": IvfIndex}
 EXACT_UP_TO = 50_000  # items: an exact search of more takes above 5 ms a query on one core
@@ -26,7 +28,7 @@ def open_index(dataset: Dataset, embedder: Embedder) -> ItemIndex:
     another catalogue, a damaged file) the items' texts are encoded, with progress, and the new
     index is saved over the old one. Two processes take turns, so it is built once.
     """
-    folder = subfolder("indexes", safe_name(dataset.name), embedder.fingerprint)
+    folder = _folder(dataset, embedder)
     with locked(folder):
         if has_saved(folder):
             try:
@@ -37,6 +39,17 @@ def open_index(dataset: Dataset, embedder: Embedder) -> ItemIndex:
         index = build_index(dataset, embedder)
         index.save(folder)
     return index
+
+
+def open_live_index(dataset: Dataset, embedder: Embedder) -> LiveIndex:
+    """The same with the items' words, and open to changes, which are kept beside it.
+
+    A new import of the catalogue replaces the changes. One process at a time may change an index;
+    others see its changes when they open it again.
+    """
+    base = open_index(dataset, embedder)
+    journal = Journal(changes_file(_folder(dataset, embedder)))
+    return LiveIndex(base, item_texts(dataset.items), journal)
 
 
 def build_index(dataset: Dataset, embedder: Embedder) -> ItemIndex:
@@ -62,6 +75,10 @@ def load_index(folder: Path, catalogue_fingerprint: str, embedder_fingerprint: s
     """
     info, item_ids, index = read_saved(folder, catalogue_fingerprint, embedder_fingerprint)
     return _CLASSES[info.kind](info, item_ids, index)
+
+
+def _folder(dataset: Dataset, embedder: Embedder) -> Path:
+    return subfolder("indexes", safe_name(dataset.name), embedder.fingerprint)
 
 
 def _catalogue(dataset: Dataset) -> str:

@@ -26,7 +26,7 @@ _POINTER = "current.json"
 _FAISS, _ITEMS = "index.faiss", "items.json"
 
 
-class _Pointer(BaseModel, frozen=True):
+class _Pointer(BaseModel, frozen=True, extra="forbid"):
     """What `current.json` holds."""
 
     folder: str
@@ -91,6 +91,11 @@ def read_saved(
         return pointer.info, item_ids, faiss.read_index(str(place / _FAISS))
     except (KeyError, RuntimeError, ValueError) as error:
         raise _damaged(place) from error
+
+
+def changes_file(folder: Path) -> Path:
+    """Where changes since the last save are kept; the next save begins without them."""
+    return folder / _read_pointer(folder).folder / "changes.log"
 
 
 def has_saved(folder: Path) -> bool:

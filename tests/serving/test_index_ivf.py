@@ -1,0 +1,104 @@
+"""The index of large catalogues: nearly what the exact one finds, and never too few."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from foretaste.serving.index.base import IndexInfo
+from foretaste.serving.index.exact import ExactIndex
+from foretaste.serving.index.ivf import TARGET_RECALL, IvfIndex, list_count
+from foretaste.serving.index.opened import load_index
+
+ITEMS, WIDTH = 6000, 24
+
+
+def info(items: int) -> IndexInfo:
+    return IndexInfo(
+        kind="ivf",
+        items=items,
+        dimension=WIDTH,
+        catalogue_fingerprint="cat",
+        embedder_fingerprint="emb",
+    )
+
+
+@pytest.fixture(scope="module")
+def clustered() -> NDArray[np.float32]:
+    """60 clusters of 100 unit vectors."""
+    random = np.random.default_rng(5)
+    centres = random.normal(size=(60, WIDTH))
+    vectors = np.repeat(centres, ITEMS // 60, axis=0) + 0.6 * random.normal(size=(ITEMS, WIDTH))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def pair(clustered: NDArray[np.float32]) -> tuple[IvfIndex, ExactIndex]:
+    ids = [f"i{row}" for row in range(ITEMS)]
+    exact = ExactIndex.build(info(ITEMS), ids, clustered)
+    return IvfIndex.build(info(ITEMS), ids, clustered), exact
+
+
+def test_groups_grow_with_the_root_of_the_catalogue() -> None:
+    assert [list_count(items) for items in (0, 1, 10_000, 1_000_000)] == [4, 4, 512, 4096]
+
+
+def test_recall_is_what_it_says(
+    pair: tuple[IvfIndex, ExactIndex], clustered: NDArray[np.float32]
+) -> None:
+    ours, exact = pair
+    assert ours.info.recall >= TARGET_RECALL
+    assert 0 < ours.info.probes <= list_count(ITEMS)
+    noise = np.random.default_rng(6).normal(size=(300, WIDTH)).astype(np.float32)
+    queries = clustered[:300] + 0.1 * noise
+    truth, found = exact.search(queries, 100).rows, ours.search(queries, 100).rows
+    recall = np.mean([np.isin(a, b).mean() for a, b in zip(truth, found, strict=True)])
+    assert recall >= 0.98
+
+
+def test_scores_are_exact_to_sixteen_bits(
+    pair: tuple[IvfIndex, ExactIndex], clustered: NDArray[np.float32]
+) -> None:
+    hits = pair[0].search(clustered[:20], 5)
+    for query, rows, scores in zip(clustered[:20], hits.rows, hits.scores, strict=True):
+        np.testing.assert_allclose(clustered[rows] @ query, scores, atol=2e-3)
+    np.testing.assert_allclose(pair[0].vectors_of([7, 3]), clustered[[7, 3]], atol=1e-3)
+
+
+@given(seed=st.integers(0, 2**32 - 1), k=st.integers(1, 300), share=st.floats(0, 1))
+@settings(max_examples=60, deadline=None)
+def test_k_are_given_whenever_k_are_allowed(
+    pair: tuple[IvfIndex, ExactIndex], seed: int, k: int, share: float
+) -> None:
+    ours, exact = pair
+    random = np.random.default_rng(seed)
+    far = -exact.vectors_of([int(random.integers(ITEMS))])  # a query away from its own cluster
+    scattered = random.random(ITEMS) < share
+    together = np.arange(ITEMS) // 100 == random.integers(60)  # one cluster, likely a far one
+    for allowed in (scattered, together, scattered & together):
+        found, truth = ours.search(far, k, allowed), exact.search(far, k, allowed)
+        rows = found.rows[0][found.rows[0] >= 0]
+        assert len(rows) == len(set(rows.tolist())) == min(k, int(allowed.sum()))
+        assert allowed[rows].all()
+        if allowed.sum() <= 100:  # few enough to be compared one by one
+            np.testing.assert_allclose(found.scores, truth.scores, atol=2e-3)
+
+
+def test_saved_and_loaded_it_answers_the_same(
+    pair: tuple[IvfIndex, ExactIndex], clustered: NDArray[np.float32], tmp_path: Path
+) -> None:
+    pair[0].save(tmp_path)
+    again = load_index(tmp_path, "cat", "emb")
+    assert again.info == pair[0].info
+    allowed = np.random.default_rng(0).random(ITEMS) < 0.2
+    for mask in (None, allowed):
+        first, second = (
+            pair[0].search(clustered[:9], 50, mask),
+            again.search(clustered[:9], 50, mask),
+        )
+        np.testing.assert_array_equal(first.rows, second.rows)
