@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from foretaste.agents.objects import HistoryEvent, Request, UserContext
@@ -38,6 +39,7 @@ def read(dataset: Dataset, request: Request) -> Reader:
     context = user_context(dataset, request)
     rows = np.asarray(dataset.rows([e.item_id for e in context.events]), dtype=np.int32)
     allowed = request.filters.mask(dataset.items)  # (items,)
+    allowed[dataset.withdrawn] = False
     if not request.include_consumed:
         allowed[rows] = False
     if not allowed.any():
@@ -58,8 +60,8 @@ def user_context(dataset: Dataset, request: Request) -> UserContext:
     return UserContext(
         user_id=request.user_id,
         events=events,
-        attributes=_attributes(dataset, request.user_id),
-        environment=surroundings(dataset),
+        attributes=dataset.attributes_of(request.user_id) or {} if request.user_id else {},
+        environment=surroundings(dataset) if request.environment is None else request.environment,
         wish=request.wish,
     )
 
@@ -67,22 +69,20 @@ def user_context(dataset: Dataset, request: Request) -> UserContext:
 def surroundings(dataset: Dataset, now: float | None = None) -> tuple[str, ...]:
     """The environment rows that hold at `now` (seconds; the present when None)."""
     moment = time.time() if now is None else now
-    return tuple(
-        str(row["text"])
-        for row in dataset.environment.iter_rows(named=True)
-        if row["start"] <= moment <= row["end"]
-    )
+    if dataset.environment.is_empty():
+        return ()
+    now_so = dataset.environment.filter((pl.col("start") <= moment) & (pl.col("end") >= moment))
+    return tuple(now_so["text"].to_list())
 
 
 def _stored_events(dataset: Dataset, user_id: str) -> tuple[HistoryEvent, ...]:
-    own = dataset.interactions.filter(user_id=user_id)
-    if own.is_empty() and dataset.users.filter(user_id=user_id).is_empty():
+    if not dataset.knows(user_id):
         raise InputError(
             f"User {user_id!r} is not in {dataset.name}; give a user that "
             f"`foretaste data describe {dataset.name}` shows, or --history or --wish instead."
         )
     return tuple(
-        _event(dataset, row) for row in own.iter_rows(named=True) if row["item_id"] is not None
+        _event(dataset, row) for row in dataset.events_of(user_id) if row["item_id"] is not None
     )
 
 
@@ -101,11 +101,3 @@ def _event(dataset: Dataset, row: dict[str, Any]) -> HistoryEvent:
         value=row.get("value"),
         timestamp=None if dataset.info.order_only else row.get("timestamp"),
     )
-
-
-def _attributes(dataset: Dataset, user_id: str | None) -> dict[str, str]:
-    own = dataset.users.filter(user_id=user_id) if user_id is not None else dataset.users[:0]
-    if own.is_empty():
-        return {}
-    pairs = own.row(0, named=True)["attributes"] or ()
-    return {pair["name"]: pair["value"] for pair in pairs}

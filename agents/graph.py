@@ -9,7 +9,8 @@ that asks the model falls back on its grounded twin when the answer fails its ch
 from __future__ import annotations
 
 import operator
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Annotated, Any, TypedDict
 
 from langgraph.graph import END, START, StateGraph
@@ -52,19 +53,35 @@ class ExpertTask(TypedDict):
     number: int
 
 
-Tooled = Runtime[Tools]
+@dataclass(frozen=True)
+class Desk:
+    """What one run works with: the shared tools as they are now, and the caller, read once.
+
+    Whatever changes in the catalogue or in the history meanwhile is for the next run.
+    """
+
+    tools: Tools
+    request: Request
+
+    @cached_property
+    def reader(self) -> context.Reader:
+        """Who is asking, what they did, and what may be shown to them."""
+        return context.read(self.tools.dataset, self.request)
+
+
+Tooled = Runtime[Desk]
 Update = dict[str, Any]
 
 
-def read_context(state: State, runtime: Tooled) -> Update:
+async def read_context(state: State, runtime: Tooled) -> Update:
     """Behaviours, user, environment, wish."""
-    return {"context": _reader(state["request"], runtime).context}
+    return {"context": runtime.context.reader.context}
 
 
 async def plan(state: State, runtime: Tooled) -> Update:
     """K personas with their evidence."""
-    reader = _reader(state["request"], runtime)
-    personas, steps = await planner.plan(runtime.context, reader, state["request"].seed)
+    reader = runtime.context.reader
+    personas, steps = await planner.plan(runtime.context.tools, reader, state["request"].seed)
     return {"personas": personas, "steps": steps}
 
 
@@ -80,26 +97,26 @@ def to_experts(state: State) -> list[Send] | str:
 async def propose(state: ExpertTask, runtime: Tooled) -> Update:
     """M tags of one persona."""
     request = state["request"]
-    reader = _reader(request, runtime)
+    reader = runtime.context.reader
     tags, steps = await expert.propose(
-        runtime.context, reader, state["persona"], state["number"], request.seed
+        runtime.context.tools, reader, state["persona"], state["number"], request.seed
     )
     return {"tags": tags, "steps": steps}
 
 
 async def decide(state: State, runtime: Tooled) -> Update:
     """N tags kept over all personas."""
-    reader = _reader(state["request"], runtime)
+    reader = runtime.context.reader
     proposed = sorted(state.get("tags", []), key=lambda tag: tag.persona)
     verdicts, steps = await arbiter.decide(
-        runtime.context, reader, state["personas"], proposed, state["request"].seed
+        runtime.context.tools, reader, state["personas"], proposed, state["request"].seed
     )
     return {"verdicts": verdicts, "steps": steps}
 
 
 def retrieve(state: State, runtime: Tooled) -> Update:
     """Candidates of every channel."""
-    tools, reader = runtime.context, _reader(state["request"], runtime)
+    tools, reader = runtime.context.tools, runtime.context.reader
     kept = [verdict.tag.text for verdict in state["verdicts"] if verdict.kept]
     found = [
         channels.collaborative(tools, reader),
@@ -109,9 +126,9 @@ def retrieve(state: State, runtime: Tooled) -> Update:
     return {"candidates": channels.merge(tools, found)}
 
 
-def rank(state: State, runtime: Tooled) -> Update:
+async def rank(state: State, runtime: Tooled) -> Update:
     """The page."""
-    tools = runtime.context
+    tools = runtime.context.tools
     titles = {
         candidate.item_id: tools.dataset.titles[tools.dataset.row_of[candidate.item_id]]
         for candidate in state["candidates"]
@@ -119,19 +136,24 @@ def rank(state: State, runtime: Tooled) -> Update:
     return {"page": ranker.rank(state["candidates"], titles, state["request"].n, tools.config)}
 
 
+def to_explainer(state: State) -> str:
+    """The page is finished here when the caller wants no sentences."""
+    return "explain" if state["request"].explain else END
+
+
 async def explain(state: State, runtime: Tooled) -> Update:
     """One honest sentence an item."""
-    reader = _reader(state["request"], runtime)
+    reader = runtime.context.reader
     page, steps = await explainer.explain(
-        runtime.context, reader, state["page"], state["request"].seed
+        runtime.context.tools, reader, state["page"], state["request"].seed
     )
     return {"page": page, "steps": steps}
 
 
 @cache
-def build_graph() -> CompiledStateGraph[State, Tools, State, State]:
-    """The compiled graph; its tools are given at each run as the runtime context."""
-    graph = StateGraph(State, context_schema=Tools)
+def build_graph() -> CompiledStateGraph[State, Desk, State, State]:
+    """The compiled graph; each run is given its `Desk` as the runtime context."""
+    graph = StateGraph(State, context_schema=Desk)
     graph.add_node("context", read_context)
     graph.add_node("planner", plan)
     graph.add_node("expert", propose, input_schema=ExpertTask)
@@ -145,10 +167,6 @@ def build_graph() -> CompiledStateGraph[State, Tools, State, State]:
     graph.add_edge("expert", "arbiter")
     graph.add_edge("arbiter", "retrieve")
     graph.add_edge("retrieve", "rank")
-    graph.add_edge("rank", "explain")
+    graph.add_conditional_edges("rank", to_explainer, ["explain", END])
     graph.add_edge("explain", END)
     return graph.compile()
-
-
-def _reader(request: Request, runtime: Tooled) -> context.Reader:
-    return context.read(runtime.context.dataset, request)

@@ -5,8 +5,9 @@ They stand in when a model's answer fails its checks, and they are what a model 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,12 +31,18 @@ class Cluster:
     weight: float
 
 
-def clusters(rows: NDArray[np.int32], vectors: NDArray[np.float32], count: int) -> list[Cluster]:
-    """Group a history by meaning: average-linkage clustering of item embeddings by cosine.
+def clusters(
+    rows: NDArray[np.int32], vectors: NDArray[np.float32], categories: Terms, count: int
+) -> list[Cluster]:
+    """Group a history by meaning: Ward's clustering of what items say and how they are filed.
+
+    An item is its text embedding beside its categories weighted by idf, each of unit length, so
+    that two titles that happen to share a word do not make a taste.
 
     Args:
         rows: (events,) item rows, oldest first.
         vectors: (items, d) unit vectors of the catalogue.
+        categories: of the catalogue.
         count: how many groups at most.
 
     Returns:
@@ -49,7 +56,8 @@ def clusters(rows: NDArray[np.int32], vectors: NDArray[np.float32], count: int) 
     if len(newest) <= 2 or count == 1:
         labels = np.ones(len(newest), dtype=int)
     else:
-        tree = linkage(vectors[newest].astype(np.float64), "average", metric="cosine")
+        filed = categories.dense(newest)  # (items, categories in use)
+        tree = linkage(np.hstack([vectors[newest].astype(np.float64), filed]), "ward")
         labels = fcluster(tree, count, criterion="maxclust")
     weights = RECENCY ** np.arange(len(newest))
     groups = [
@@ -112,7 +120,7 @@ def tags(
     for terms, core in cores:
         having = terms.carriers(core)
         having = having[allowed[having]]
-        for modifier in _modifiers(marks, having, core)[:per_core]:
+        for modifier in islice(_modifiers(marks, having, len(allowed), core), per_core):
             text = f"{modifier} {core}"
             made.setdefault(
                 " ".join(sorted(words(text))),
@@ -134,11 +142,14 @@ def tags(
 
 
 def _marks(rows: Sequence[int], lexicon: Lexicon) -> list[tuple[float, Terms, int]]:
-    """(weight, kind, term) of everything that marks the evidence, the most distinctive first."""
+    """(weight, kind, term) of everything that marks the evidence, the most distinctive first.
+
+    A word of the titles counts from two items on: of one item it may be anything.
+    """
     share = RECENCY ** np.arange(len(rows))
     found: list[tuple[float, Terms, int]] = []
-    for terms in (lexicon.categories, lexicon.words):
-        weights = terms.weights(rows, share / share.sum())
+    for terms, least in ((lexicon.categories, 1), (lexicon.words, min(2, len(rows)))):
+        weights = terms.weights(rows, share / share.sum()) * (terms.counts(rows) >= least)
         best = np.argsort(-weights, kind="stable")[:40]
         found += [(float(weights[term]), terms, int(term)) for term in best if weights[term] > 0]
     found = [mark for mark in found if _reads_well(mark[1].names[mark[2]])]
@@ -146,17 +157,16 @@ def _marks(rows: Sequence[int], lexicon: Lexicon) -> list[tuple[float, Terms, in
 
 
 def _modifiers(
-    marks: list[tuple[float, Terms, int]], having: NDArray[np.int64], core: str
-) -> list[str]:
+    marks: list[tuple[float, Terms, int]], having: NDArray[np.int64], items: int, core: str
+) -> Iterator[str]:
     """Marks that some item with the core also carries, most distinctive first."""
     taken = set(words(core))
-    kinds = {id(terms): terms for _, terms, _ in marks}
-    together = {kind: terms.carried_by(having) for kind, terms in kinds.items()}
-    return [
-        terms.names[term]
-        for _, terms, term in marks
-        if together[id(terms)][term] and not taken & set(words(terms.names[term]))
-    ]
+    with_core = np.zeros(items, dtype=bool)
+    with_core[having] = True
+    for _, terms, term in marks:
+        name = terms.names[term]
+        if with_core[terms.carriers(name)].any() and not taken & set(words(name)):
+            yield name
 
 
 def _reads_well(name: str) -> bool:

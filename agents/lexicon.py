@@ -122,13 +122,21 @@ class Terms:
         start, stop = self.by_term.indptr[self.number[name] :][:2]
         return np.asarray(self.by_term.indices[start:stop], dtype=np.int64)
 
-    def carried_by(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """(t,) bool, the terms that at least one of these items carries."""
-        found = np.zeros(len(self.names), dtype=bool)
-        starts, stops = self.present.indptr[rows], self.present.indptr[rows + 1]
-        places = np.repeat(starts - np.cumsum(stops - starts) + stops - starts, stops - starts)
-        found[self.present.indices[places + np.arange(len(places))]] = True
+    def counts(self, rows: Sequence[int]) -> NDArray[np.int64]:
+        """(t,) how many of these items carry each term."""
+        found = np.zeros(len(self.names), dtype=np.int64)
+        for row in rows:
+            start, stop = self.present.indptr[row : row + 2]
+            found[self.present.indices[start:stop]] += 1
         return found
+
+    def dense(self, rows: Sequence[int]) -> NDArray[np.float64]:
+        """(n, terms in use) the items' terms weighted by idf, rows of unit length or zero."""
+        part = self.present[list(rows)]
+        used = np.unique(part.indices)
+        weighted = part[:, used].toarray() * self.idf[used]
+        length = np.linalg.norm(weighted, axis=1, keepdims=True)
+        return np.asarray(weighted / np.where(length == 0, 1, length))
 
     def weights(self, rows: Sequence[int], share: NDArray[np.float64]) -> NDArray[np.float64]:
         """(t,) how much each term marks these items: weighted presence × idf."""

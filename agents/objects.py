@@ -6,7 +6,7 @@ language model, or the grounded fallback that uses none.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -31,6 +31,8 @@ class Request(Frozen):
         n: items wanted.
         include_consumed: whether items of the history may be recommended again.
         filters: which items are allowed at all.
+        environment: short texts about the day, instead of the data set's own; empty for none.
+        explain: whether each item gets its sentence.
         seed: of everything that samples.
     """
 
@@ -40,6 +42,10 @@ class Request(Frozen):
     n: int = Field(10, ge=1, le=200)
     include_consumed: bool = False
     filters: ItemFilter = ItemFilter()
+    environment: tuple[Annotated[str, Field(max_length=200)], ...] | None = Field(
+        None, max_length=20
+    )
+    explain: bool = True
     seed: int = 0
 
 

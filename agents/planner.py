@@ -71,7 +71,7 @@ def checked(answer: PlannerAnswer, tools: Tools, reader: Reader) -> list[Persona
 def clustered(tools: Tools, reader: Reader) -> list[Persona]:
     """The fallback: one persona for each cluster of the history."""
     rows = reader.rows[-tools.config.history_items :]
-    groups = grounded.clusters(rows, tools.vectors, tools.config.personas)
+    groups = grounded.clusters(rows, tools.vectors, tools.lexicon.categories, tools.config.personas)
     return [
         grounded.persona(group, tools.lexicon, tools.dataset.item_ids, tools.dataset.titles)
         for group in groups

@@ -39,7 +39,7 @@ def rank(
             item_id=candidate.item_id,
             title=titles[candidate.item_id],
             score=round(_score(candidate) / top, 4),
-            channel=_channel(candidate),
+            channel=_channel(candidate, n),
             tags=candidate.tags[:3],
         )
         for candidate in page
@@ -55,6 +55,7 @@ def _explores(candidate: Candidate, n: int) -> bool:
     return set(candidate.ranks) != {UTILITY} and candidate.ranks.get(UTILITY, n + 1) > n
 
 
-def _channel(candidate: Candidate) -> str:
-    """The channel that gave most of the score."""
-    return max(candidate.ranks, key=lambda name: WEIGHTS[name] / (FUSION + candidate.ranks[name]))
+def _channel(candidate: Candidate, n: int) -> str:
+    """The channel that put it on the page: for what explores the agents', else the heaviest."""
+    channels = [name for name in candidate.ranks if name != UTILITY or not _explores(candidate, n)]
+    return max(channels, key=lambda name: WEIGHTS[name] / (FUSION + candidate.ranks[name]))

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, cast
 
 from foretaste.agents import prompting
-from foretaste.agents.graph import State, build_graph
+from foretaste.agents.graph import Desk, State, build_graph
 from foretaste.agents.objects import Request, Step
 from foretaste.agents.tools import Tools
 
@@ -36,8 +36,8 @@ class Run:
 async def stream(tools: Tools, request: Request, run: Run) -> AsyncIterator[tuple[str, State]]:
     """Yield (node, what it made) as each node ends, filling `run` on the way."""
     last = time.perf_counter()
-    start = State(request=request, tags=[], steps=[])
-    async for update in build_graph().astream(start, context=tools, stream_mode="updates"):
+    start, desk = State(request=request, tags=[], steps=[]), Desk(tools, request)
+    async for update in build_graph().astream(start, context=desk, stream_mode="updates"):
         for node, made in update.items():
             now = time.perf_counter()
             run.take(node, cast(State, made or {}), (now - last) * 1000)

@@ -56,7 +56,7 @@ def test_what_is_not_there_is_one_sentence(
         (ItemFilter(categories=("horror",)), {"fear-1", "fear-2", "fear-3"}),
         (ItemFilter(categories=("Drama", "Thriller")), {"love-3", "love-4", "fear-2", "fear-3"}),
         (ItemFilter(categories=("Horror",), deny=("fear-2",)), {"fear-1", "fear-3"}),
-        (ItemFilter(min_price=1.0), set()),
+        (ItemFilter(price_min=1.0), set()),
     ],
 )
 def test_filters_by_hand(dataset: Dataset, filters: ItemFilter, expected: set[str]) -> None:
