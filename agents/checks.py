@@ -99,18 +99,5 @@ def _stem(word: str) -> str:
 
 GLUE = frozenset(
     _stem(word)
-    for word in """
-    about after again all almost alongside another appeal appeals around away because before
-    being best better both bring brings can chose choice choices choose chosen close come comes
-    could did do does each easy enjoy enjoyed ever every example fan fans find fit fits fitting
-    follow follows fond found give gives good got great had happy here history how if interest
-    interested interesting interests item items just keep kind know known last lately latest let
-    liked likely likes line look looking lot love loved loves make makes many match matches may
-    mind mix much next nice often only other others over own part people perfect person pick
-    picked picks please preference preferences prefer really recent recently recommend recommended
-    right same see seem seems seen selection set share shared shares similar since some something
-    style such suit suitable suits tag tags take takes taste tastes than then there these thing
-    things those time title titles today together tonight too touch try type types very want way
-    well what when where which while who why wish without works would yet yours
-    """.split()
+    for word in ["about", "after", "again", "all", "almost", "alongside", "another", "appeal", "appeals", "around", "away", "because", "before", "being", "best", "better", "both", "bring", "brings", "can", "chose", "choice", "choices", "choose", "chosen", "close", "come", "comes", "could", "did", "do", "does", "each", "easy", "enjoy", "enjoyed", "ever", "every", "example", "fan", "fans", "find", "fit", "fits", "fitting", "follow", "follows", "fond", "found", "give", "gives", "good", "got", "great", "had", "happy", "here", "history", "how", "if", "interest", "interested", "interesting", "interests", "item", "items", "just", "keep", "kind", "know", "known", "last", "lately", "latest", "let", "liked", "likely", "likes", "line", "look", "looking", "lot", "love", "loved", "loves", "make", "makes", "many", "match", "matches", "may", "mind", "mix", "much", "next", "nice", "often", "only", "other", "others", "over", "own", "part", "people", "perfect", "person", "pick", "picked", "picks", "please", "preference", "preferences", "prefer", "really", "recent", "recently", "recommend", "recommended", "right", "same", "see", "seem", "seems", "seen", "selection", "set", "share", "shared", "shares", "similar", "since", "some", "something", "style", "such", "suit", "suitable", "suits", "tag", "tags", "take", "takes", "taste", "tastes", "than", "then", "there", "these", "thing", "things", "those", "time", "title", "titles", "today", "together", "tonight", "too", "touch", "try", "type", "types", "very", "want", "way", "well", "what", "when", "where", "which", "while", "who", "why", "wish", "without", "works", "would", "yet", "yours"]
 )

@@ -58,7 +58,7 @@ def _held(tools: Tools, text: str, item: str = "space-2") -> str:
     "text",
     [
         "Like Star Voyage, it is a Sci-Fi adventure.",
-        "Moon Station is an adventure for you, made in 1984.",
+        "Moon Station (1984) is an adventure for you.",
         "A Sci-Fi adventure that fits your age of 24.",
     ],
 )
@@ -69,10 +69,12 @@ def test_facts_pass(tools: Tools, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("Moon Station won 7 prizes.", "'7'"),
-        ("An adventure with Harrison Ford in it.", "Harrison"),
-        ("A fine horror adventure for you.", "'Horror'"),
-        ("certainly pleasant entertainment tonight", "no fact"),
+        ("Moon Station won 7 prizes.", "'won'"),
+        ("An adventure with Harrison Ford in it.", "'harrison'"),
+        ("Moon Station, made in 1985.", "'made'"),
+        ("Moon Station is from 1985.", "'1985'"),
+        ("A fine horror adventure for you.", "'fine'"),
+        ("You will like this item tonight because it suits", "no fact"),
         ("adventure adventure adventure adventure", "repeats itself"),
         ("", "empty"),
     ],

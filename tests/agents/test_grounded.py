@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foretaste.agents import grounded
-from foretaste.agents.lexicon import Lexicon, words
+from foretaste.agents.lexicon import Lexicon, Terms, words
 from foretaste.agents.objects import Tag
 from foretaste.agents.tools import Tools
 from foretaste.data.dataset import Dataset
@@ -19,21 +19,31 @@ from foretaste.data.dataset import Dataset
 def test_clusters_part_two_tastes_and_put_the_heavier_first() -> None:
     east, north = np.array([1.0, 0.0]), np.array([0.0, 1.0])
     vectors = np.array([east, [0.99, 0.14], north, [0.1, 0.995], east], dtype=np.float32)
-    groups = grounded.clusters(np.array([2, 0, 1, 4], dtype=np.int32), vectors, 2)
+    unfiled = Terms.of([[]] * 5)
+    groups = grounded.clusters(np.array([2, 0, 1, 4], dtype=np.int32), vectors, unfiled, 2)
     assert [set(group.rows) for group in groups] == [{4, 1, 0}, {2}]
     assert groups[0].rows == (4, 1, 0), "newest first"
     assert groups[0].weight == pytest.approx(1 + 0.9 + 0.81)
 
 
 def test_no_history_has_no_clusters() -> None:
-    assert grounded.clusters(np.zeros(0, dtype=np.int32), np.eye(2, dtype=np.float32), 3) == []
+    none = np.zeros(0, dtype=np.int32)
+    assert grounded.clusters(none, np.eye(2, dtype=np.float32), Terms.of([[], []]), 3) == []
+
+
+def test_categories_part_what_words_would_join() -> None:
+    same = np.tile(np.array([[1.0, 0.0]], dtype=np.float32), (4, 1))
+    filed = Terms.of([["Crime"], ["Comedy"], ["Crime"], ["Comedy"]])
+    groups = grounded.clusters(np.arange(4, dtype=np.int32), same, filed, 2)
+    assert {frozenset(group.rows) for group in groups} == {frozenset({0, 2}), frozenset({1, 3})}
 
 
 @given(st.lists(st.integers(0, 11), min_size=1, max_size=30), st.integers(1, 5))
 def test_clusters_hold_every_history_item_once(history: list[int], count: int) -> None:
     vectors = np.random.default_rng(0).standard_normal((12, 4)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    groups = grounded.clusters(np.array(history, dtype=np.int32), vectors, count)
+    filed = Terms.of([["even" if row % 2 else "odd"] for row in range(12)])
+    groups = grounded.clusters(np.array(history, dtype=np.int32), vectors, filed, count)
     assert sorted(row for group in groups for row in group.rows) == sorted(set(history))
     assert 1 <= len(groups) <= count
     weights = [group.weight for group in groups]
