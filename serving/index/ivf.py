@@ -7,7 +7,8 @@ found. Why not HNSW: docs/log.md, "The item index".
 
 Filters decide which groups are looked into: groups without an allowed item are passed over, and the
 search goes on until it has seen m √p allowed items, where an unfiltered search sees m and p is the
-share that is allowed. Up to `_NARROW` allowed items are all compared, and k are found whenever k are allowed.
+share that is allowed. Up to `_NARROW` allowed items are all compared, and k are found whenever k
+are allowed.
 """
 
 from __future__ import annotations

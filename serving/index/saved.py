@@ -66,6 +66,9 @@ def read_saved(
 ) -> tuple[IndexInfo, list[str], Any]:
     """The saved index of this catalogue and this embedder: info, item ids, the FAISS index.
 
+    The lists of an `ivf` index stay in the file, mapped: processes share them, and what does not
+    fit into memory is read when it is searched.
+
     Raises:
         IndexMismatch: it was made from another catalogue or by another embedder.
         ForetasteError: there is none, or a file of it is damaged.
@@ -88,7 +91,8 @@ def read_saved(
             raise _damaged(place / file)
     try:
         item_ids: list[str] = json.loads((place / _ITEMS).read_text(encoding="utf-8"))
-        return pointer.info, item_ids, faiss.read_index(str(place / _FAISS))
+        mapped = faiss.IO_FLAG_MMAP if pointer.info.kind == "ivf" else 0
+        return pointer.info, item_ids, faiss.read_index(str(place / _FAISS), mapped)
     except (KeyError, RuntimeError, ValueError) as error:
         raise _damaged(place) from error
 

@@ -18,7 +18,7 @@ from foretaste.data.errors import ForetasteError, IndexMismatch, InputError
 from foretaste.data.tables import COLUMNS
 from foretaste.serving.index.base import IndexInfo
 from foretaste.serving.index.exact import ExactIndex
-from foretaste.serving.index.opened import load_index, open_index
+from foretaste.serving.index.opened import load_index, open_index, open_live_index
 
 
 class HashedEmbedder:
@@ -223,3 +223,27 @@ def test_a_changed_catalogue_or_a_damaged_file_is_built_again(
     assert len(open_index(more, embedder).item_ids) == 4
     assert "damaged" in capsys.readouterr().err
     assert embedder.read == 3 + 4 + 4
+
+
+def test_changes_are_kept_until_the_catalogue_is_imported_again(shop: Dataset) -> None:
+    embedder = HashedEmbedder()
+    umbrella = embedder.encode(["umbrella"])
+    first = open_live_index(shop, embedder)
+    first.upsert(["new"], ["umbrella"], umbrella)
+    first.remove(["i0"])
+    again = open_live_index(shop, embedder)
+    assert [again.item_ids[row] for row in again.search(umbrella, 1).rows[0]] == ["new"]
+    assert again.present.tolist() == [False, True, True, True]
+    assert again.search_text(["red shoe"], 3).rows.tolist() == [[1, -1, -1]]
+    fresh = open_live_index(shop_of(["red shoe", "blue shoe"], "c2"), embedder)
+    assert list(fresh.item_ids) == ["i0", "i1"]
+    assert fresh.present.all()
+
+
+def test_a_large_catalogue_is_grouped(shop: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("foretaste.serving.index.opened.EXACT_UP_TO", 2)
+    embedder = HashedEmbedder()
+    for _ in range(2):
+        index = open_index(shop, embedder)
+        assert index.info.kind == "ivf"
+        assert index.search(embedder.encode(["hat"]), 1).rows.tolist() == [[2]]
