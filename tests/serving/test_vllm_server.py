@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from foretaste.data.errors import EngineError, InputError
 from foretaste.serving import vllm_server as subject
@@ -248,7 +248,7 @@ def test_ports_are_free_and_old_logs_go(home: Path) -> None:
 
 
 class Tag(BaseModel):
-    tag: str
+    tag: str = Field(max_length=12)
 
 
 @pytest.mark.model
