@@ -43,6 +43,12 @@ class Cases:
     def __len__(self) -> int:
         return len(self.targets)
 
+    def take(self, indices: NDArray[np.int64]) -> Cases:
+        """The cases at these places, in this order."""
+        starts, lengths = self.histories.offsets[:-1][indices], self.histories.lengths[indices]
+        histories = _gather(self.histories.rows, starts, lengths)
+        return Cases(self.users[indices], histories, self.targets[indices])
+
 
 @dataclass(frozen=True)
 class Split:

@@ -64,14 +64,14 @@ def ranking(
     resamples: Annotated[
         int, typer.Option(min=100, help="Bootstrap resamples behind each interval.")
     ] = 1000,
-    json_file: JsonOption = None,
+    json_target: JsonOption = None,
 ) -> None:
     """Rank every item for every test user and compare the untrained methods.
 
     R@K, NDCG@K, MRR, coverage, novelty and diversity with 95 % bootstrap intervals;
     docs/protocol.md says how each is measured.
     """
-    from foretaste.judge.ranking.command import Settings, run
+    from foretaste.judge.ranking.run import Settings, run
     from foretaste.judge.ranking.table import show
 
     report = run(
@@ -89,5 +89,5 @@ def ranking(
             resamples=resamples,
         )
     )
-    show(report, to_stderr=json_file == "-")
-    emit(report, json_file)
+    show(report, to_stderr=json_target is not None)
+    emit(report, json_target)

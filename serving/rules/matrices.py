@@ -16,6 +16,7 @@ from foretaste.data.histories import Histories
 
 LONGEST = 1000  # newest events of a history that are counted: pairs grow with its square
 _ROWS = 1 << 16  # rows sorted at once: a row number then fits 16 bits
+_PRODUCT_ROWS = 512  # rows of a product held at once
 
 
 def co_counts(histories: Histories, items: int) -> Any:
@@ -70,7 +71,7 @@ def with_second_hop(matrix: Any, gamma: float, neighbours: int) -> Any:
     if not gamma:
         return matrix
     strong = strongest(matrix, neighbours)
-    return (matrix + np.float32(gamma) * _without_diagonal(strong @ strong)).tocsr()
+    return (matrix + np.float32(gamma) * strongest_product(strong, strong, neighbours**2)).tocsr()
 
 
 def divided_by_popularity(matrix: Any, counts: NDArray[np.int64], power: float) -> Any:
@@ -95,6 +96,26 @@ def strongest(matrix: Any, keep: int, seed: int = 0) -> Any:
         for start in range(0, matrix.shape[0], _ROWS)
     ]
     return sp.vstack(parts, format="csr") if len(parts) != 1 else parts[0]
+
+
+def strongest_product(left: Any, right: Any, keep: int) -> Any:
+    """The `keep` largest entries of each row of left @ right, off the diagonal.
+
+    The product is made 512 rows at a time, so what is dropped is never held all at once.
+    """
+    right = right.tocsr()
+    parts = []
+    for start in range(0, left.shape[0], _PRODUCT_ROWS):
+        part = left[start : start + _PRODUCT_ROWS] @ right
+        lengths = np.diff(part.indptr)
+        own = np.repeat(np.arange(start, start + len(lengths)), lengths)  # (entries,)
+        part.data[part.indices == own] = 0
+        parts.append(strongest(part, keep))
+    if not parts:
+        return sp.csr_matrix((0, right.shape[1]), dtype=np.float32)
+    whole = sp.vstack(parts, format="csr", dtype=np.float32)
+    whole.eliminate_zeros()
+    return whole
 
 
 def _strongest_rows(part: Any, keep: int, order: NDArray[np.uint64]) -> Any:

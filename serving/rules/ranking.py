@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from foretaste.data.errors import ForetasteError
 from foretaste.data.histories import Histories
+from foretaste.data.progress import Meter
 from foretaste.data.splits import Cases
 from foretaste.serving.rules.base import Scores
 
@@ -92,20 +93,24 @@ def standing(scores: Scores, targets: NDArray[np.int32]) -> Standing:
     return Standing(better, tied)
 
 
-def by_blocks(work: Callable[[Cases], Made], cases: Cases, items: int) -> list[Made]:
+def by_blocks(
+    work: Callable[[Cases], Made], cases: Cases, items: int, progress: Meter | None = None
+) -> list[Made]:
     """`work` on one stretch of cases after the other, a stretch a core, in their order.
 
     A stretch is as long as `_CELLS` scores over all items allow, so memory does not grow with
     the number of cases. numpy lets other threads run while it counts.
+
+    Args:
+        progress: counts cases, when given.
     """
     size = max(1, _CELLS // max(items, 1))
-    parts = [
-        Cases(
-            cases.users[start : start + size],
-            cases.histories.slice(start, min(start + size, len(cases))),
-            cases.targets[start : start + size],
-        )
-        for start in range(0, len(cases), size)
-    ]
+    starts = range(0, len(cases), size)
+    parts = [cases.take(np.arange(start, min(start + size, len(cases)))) for start in starts]
+    made = []
     with ThreadPoolExecutor(min(len(os.sched_getaffinity(0)), _THREADS)) as pool:
-        return list(pool.map(work, parts))
+        for part, one in zip(parts, pool.map(work, parts), strict=True):
+            made.append(one)
+            if progress:
+                progress.advance(len(part))
+    return made

@@ -18,6 +18,7 @@ from foretaste.serving.rules.matrices import (
     divided_by_popularity,
     holders,
     strongest,
+    strongest_product,
     transition_counts,
     with_second_hop,
 )
@@ -28,6 +29,7 @@ TEXT_NEWEST = 5  # newest items whose words or vectors are looked at
 NEWEST = 50  # newest items whose neighbours are looked at
 HOP_NEIGHBOURS = 30  # strongest neighbours a row in the product of the second hop
 KIN_NEIGHBOURS = 20  # items with the most similar words that lend an item their followers
+LENT = 100  # followers that each of them lends
 KEPT = 300  # entries kept in a row of a finished matrix
 ALPHAS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)  # weights tried for BM25 in a blend
 TEXT_DECAYS = (0.3, 0.5, 0.7)  # and decays of its words
@@ -106,7 +108,8 @@ class Material:
         def make() -> Any:
             followers = self.transitions(*own)
             alike = by_row(strongest(self.words(fields), KIN_NEIGHBOURS))
-            return _kept(followers + np.float32(kin) * (alike @ followers))
+            theirs = strongest_product(alike, strongest(followers, LENT), KEPT)
+            return _kept(followers + np.float32(kin) * theirs)
 
         return self._latest("kin", (kin, fields, *own), make)
 

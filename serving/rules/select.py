@@ -28,6 +28,8 @@ from foretaste.serving.rules.recipes import (
 )
 from foretaste.serving.rules.words import item_words
 
+__all__ = ["Choice", "FittedRule", "best_untrained", "choose", "chosen", "sample"]
+
 METRIC = "n@10"
 _CELLS = 150_000_000  # validation scores looked at for one setting: cases × items
 _CASES = 10_000  # and at most so many cases
@@ -102,10 +104,8 @@ def sample(cases: Cases, most: int, seed: int) -> Cases:
     """At most so many of these cases, drawn without replacement, in their order."""
     if len(cases) <= most:
         return cases
-    kept = np.sort(np.random.default_rng(seed).choice(len(cases), most, replace=False))
-    lists = [cases.histories[index].tolist() for index in kept]
-    histories = type(cases.histories).from_lists(lists)
-    return Cases(cases.users[kept], histories, cases.targets[kept])
+    draw = np.random.default_rng(seed)
+    return cases.take(np.sort(draw.choice(len(cases), most, replace=False)))
 
 
 def _key(split: Split, material: Material, seed: int) -> str:
