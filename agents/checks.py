@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foretaste.agents.asking import CheckFailed
-from foretaste.agents.lexicon import Lexicon, words
+from foretaste.agents.lexicon import Lexicon, word_list, words
 
 
 def numbers_within(numbers: Iterable[int], count: int) -> list[int]:
@@ -97,7 +97,4 @@ def _stem(word: str) -> str:
     return word[:-1] if len(word) > 3 and word.endswith("s") and word[-2] not in "su" else word
 
 
-GLUE = frozenset(
-    _stem(word)
-    for word in ["about", "after", "again", "all", "almost", "alongside", "another", "appeal", "appeals", "around", "away", "because", "before", "being", "best", "better", "both", "bring", "brings", "can", "chose", "choice", "choices", "choose", "chosen", "close", "come", "comes", "could", "did", "do", "does", "each", "easy", "enjoy", "enjoyed", "ever", "every", "example", "fan", "fans", "find", "fit", "fits", "fitting", "follow", "follows", "fond", "found", "give", "gives", "good", "got", "great", "had", "happy", "here", "history", "how", "if", "interest", "interested", "interesting", "interests", "item", "items", "just", "keep", "kind", "know", "known", "last", "lately", "latest", "let", "liked", "likely", "likes", "line", "look", "looking", "lot", "love", "loved", "loves", "make", "makes", "many", "match", "matches", "may", "mind", "mix", "much", "next", "nice", "often", "only", "other", "others", "over", "own", "part", "people", "perfect", "person", "pick", "picked", "picks", "please", "preference", "preferences", "prefer", "really", "recent", "recently", "recommend", "recommended", "right", "same", "see", "seem", "seems", "seen", "selection", "set", "share", "shared", "shares", "similar", "since", "some", "something", "style", "such", "suit", "suitable", "suits", "tag", "tags", "take", "takes", "taste", "tastes", "than", "then", "there", "these", "thing", "things", "those", "time", "title", "titles", "today", "together", "tonight", "too", "touch", "try", "type", "types", "very", "want", "way", "well", "what", "when", "where", "which", "while", "who", "why", "wish", "without", "works", "would", "yet", "yours"]
-)
+GLUE = frozenset(_stem(word) for word in word_list("glue"))
