@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass
+from importlib.resources import files
 
 import numpy as np
 import polars as pl
@@ -15,62 +17,16 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
-STOP_WORDS = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "are",
-        "as",
-        "at",
-        "be",
-        "but",
-        "by",
-        "for",
-        "from",
-        "has",
-        "have",
-        "he",
-        "her",
-        "his",
-        "i",
-        "in",
-        "into",
-        "is",
-        "it",
-        "its",
-        "like",
-        "more",
-        "new",
-        "no",
-        "not",
-        "of",
-        "off",
-        "on",
-        "one",
-        "or",
-        "our",
-        "out",
-        "set",
-        "she",
-        "so",
-        "that",
-        "the",
-        "their",
-        "them",
-        "they",
-        "this",
-        "to",
-        "up",
-        "us",
-        "was",
-        "we",
-        "will",
-        "with",
-        "you",
-        "your",
-    ]
-)
+Places = tuple[NDArray[np.int64], NDArray[np.int64]]  # rows, columns
+
+
+def word_list(name: str) -> frozenset[str]:
+    """The words of `words/<name>.txt`."""
+    text = files("foretaste.agents").joinpath("words", f"{name}.txt").read_text("utf-8")
+    return frozenset(text.split())
+
+
+STOP_WORDS = word_list("stop")
 
 
 def words(text: str) -> list[str]:
@@ -105,16 +61,27 @@ class Terms:
     def of(cls, lists: Sequence[Iterable[str]]) -> Terms:
         """From the terms of each item, in row order."""
         number: dict[str, int] = {}
-        rows: list[int] = []
-        columns: list[int] = []
-        for row, terms in enumerate(lists):
-            for term in dict.fromkeys(terms):
-                rows.append(row)
-                columns.append(number.setdefault(term, len(number)))
-        ones = np.ones(len(rows), dtype=np.float32)
-        present = sparse.csr_matrix((ones, (rows, columns)), shape=(len(lists), len(number)))
+        return cls._counted(_numbered(range(len(lists)), lists, number), number, len(lists))
+
+    def with_rows(self, rows: Sequence[int], lists: Sequence[Iterable[str]]) -> Terms:
+        """The same terms where these rows, known or new, carry these terms instead."""
+        number = dict(self.number)
+        old = self.present.tocoo()
+        kept = ~np.isin(old.row, rows)
+        new_rows, new_columns = _numbered(rows, lists, number)
+        places = (
+            np.concatenate([old.row[kept], new_rows]),
+            np.concatenate([old.col[kept], new_columns]),
+        )
+        return self._counted(places, number, max(self.present.shape[0], max(rows, default=0) + 1))
+
+    @classmethod
+    def _counted(cls, places: Places, number: dict[str, int], items: int) -> Terms:
+        """From (row, column) of every term of every item."""
+        ones = np.ones(len(places[0]), dtype=np.float32)
+        present = sparse.csr_matrix((ones, places), shape=(items, len(number)))
         counts = np.asarray(present.sum(axis=0)).ravel()  # (t,)
-        idf = np.log(max(len(lists), 1) / np.maximum(counts, 1))
+        idf = np.log(max(items, 1) / np.maximum(counts, 1))
         return cls(list(number), present, idf, number, present.tocsc())
 
     def carriers(self, name: str) -> NDArray[np.int64]:
@@ -151,20 +118,16 @@ class Lexicon:
     """Words and categories of every item of a catalogue."""
 
     def __init__(self, items: pl.DataFrame) -> None:
-        titles = items["title"].fill_null("").to_list()
-        brands = _attribute(items, "brand")
-        self.categories = Terms.of([list(names or ()) for names in items["categories"].to_list()])
-        self.words = Terms.of(
-            [words(f"{title} {brand}") for title, brand in zip(titles, brands, strict=True)]
+        self.categories, self.words, self.facts = (Terms.of(lists) for lists in _terms(items))
+
+    def with_items(self, rows: Sequence[int], items: pl.DataFrame) -> Lexicon:
+        """The same vocabulary where these rows, known or new, are these items."""
+        made = copy(self)
+        kinds = zip((self.categories, self.words, self.facts), _terms(items), strict=True)
+        made.categories, made.words, made.facts = (
+            terms.with_rows(rows, lists) for terms, lists in kinds
         )
-        # Everything an item says about itself, for matching a tag with items.
-        facts = [
-            [*words(f"{title} {brand}"), *words(" ".join(names or ()))]
-            for title, brand, names in zip(
-                titles, brands, items["categories"].to_list(), strict=True
-            )
-        ]
-        self.facts = Terms.of(facts)
+        return made
 
     def matching(self, text: str) -> NDArray[np.int64]:
         """Rows of the items that carry more than half of the content words of `text`.
@@ -183,6 +146,32 @@ class Lexicon:
         """The words that an item says about itself."""
         start, stop = self.facts.present.indptr[row : row + 2]
         return {self.facts.names[column] for column in self.facts.present.indices[start:stop]}
+
+
+def _terms(items: pl.DataFrame) -> tuple[list[list[str]], list[list[str]], list[list[str]]]:
+    """Of each item: its categories, the words of its title and brand, and all words about it.
+
+    The last are what a tag is matched with.
+    """
+    titles = items["title"].fill_null("").to_list()
+    brands = _attribute(items, "brand")
+    categories = [list(names or ()) for names in items["categories"].to_list()]
+    said = [words(f"{title} {brand}") for title, brand in zip(titles, brands, strict=True)]
+    facts = [[*own, *words(" ".join(names))] for own, names in zip(said, categories, strict=True)]
+    return categories, said, facts
+
+
+def _numbered(
+    rows: Sequence[int], lists: Sequence[Iterable[str]], number: dict[str, int]
+) -> Places:
+    """(row, column) of every term, each once an item; terms not met before extend `number`."""
+    found = [
+        (row, number.setdefault(term, len(number)))
+        for row, terms in zip(rows, lists, strict=True)
+        for term in dict.fromkeys(terms)
+    ]
+    places = np.asarray(found, dtype=np.int64).reshape(-1, 2)
+    return places[:, 0], places[:, 1]
 
 
 def _attribute(items: pl.DataFrame, name: str) -> list[str]:

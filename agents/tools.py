@@ -13,8 +13,10 @@ from foretaste.data.dataset import Dataset
 from foretaste.serving.chat import ChatModel
 from foretaste.serving.embedder import Embedder, load_embedder
 from foretaste.serving.index.base import ItemIndex
+from foretaste.serving.index.live import LiveIndex
 from foretaste.serving.index.opened import open_index
-from foretaste.serving.rules.select import FittedRule, best_untrained
+from foretaste.serving.rules.base import Scorer
+from foretaste.serving.rules.select import best_untrained
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,8 @@ class Tools:
     lexicon: Lexicon
     embedder: Embedder
     vectors: NDArray[np.float32]
-    index: ItemIndex
-    rule: FittedRule
+    index: ItemIndex | LiveIndex
+    rule: Scorer
     model: ChatModel | None = None
 
     def with_model(self, model: ChatModel | None) -> Tools:

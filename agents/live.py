@@ -1,0 +1,341 @@
+"""A data set while it is served: items and people change, and the next request knows.
+
+The imported tables stay as they are. What came later is written to the ledger first, then shown:
+items through a new `Tools` that replaces the old one whole (a run under way keeps the one it
+started with), interactions through a table in memory that the data set asks beside its own. When
+the process starts again the ledger is read back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from foretaste.agents.newcomers import Newcomers
+from foretaste.agents.tools import Tools
+from foretaste.data.changes import Interaction, Item, items_frame
+from foretaste.data.dataset import Dataset
+from foretaste.data.errors import InputError
+from foretaste.data.ledger import Ledger
+from foretaste.data.text import item_texts
+from foretaste.serving.index.live import LiveIndex
+
+REMEMBERED = 1_000  # newest live events of one user that are kept in memory
+
+
+@dataclass
+class People:
+    """What people did since the import, in memory.
+
+    Attributes:
+        events: user id → rows of the interactions table, oldest first.
+        forgotten: hashes of users whose imported rows are not shown any more.
+    """
+
+    events: dict[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
+    forgotten: set[str] = field(default_factory=set)
+    guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Take in events; each user's stay in the order of time."""
+        with self.guard:
+            for row in rows:
+                own = (*self.events.get(row["user_id"], ()), row)
+                ordered = sorted(own, key=lambda event: int(event["timestamp"]))
+                self.events[row["user_id"]] = tuple(ordered[-REMEMBERED:])
+
+    def forget(self, user_id: str) -> None:
+        """Show nothing of this user any more."""
+        with self.guard:
+            self.forgotten.add(user_hash(user_id))
+            self.events.pop(user_id, None)
+
+
+@dataclass(frozen=True)
+class LiveDataset(Dataset):
+    """A data set with the items and events that came after its import.
+
+    Attributes:
+        base: as it was imported. Its items keep their rows; new ones follow.
+        people: what people did since.
+        gone: rows of items that are not recommended any more.
+    """
+
+    base: Dataset
+    people: People
+    gone: NDArray[np.int64]
+
+    @classmethod
+    def over(cls, base: Dataset, people: People) -> LiveDataset:
+        """Nothing has changed yet."""
+        tables = (base.items, base.interactions, base.users, base.environment)
+        return cls(*tables, base.info, base, people, np.zeros(0, dtype=np.int64))
+
+    @property
+    def withdrawn(self) -> NDArray[np.int64]:
+        """Rows of items that are not recommended any more; histories may still name them."""
+        return self.gone
+
+    def events_of(self, user_id: str) -> list[dict[str, Any]]:
+        """One user's interactions, imported and live, oldest first."""
+        imported = [] if self._forgotten(user_id) else self.base.events_of(user_id)
+        later = self.people.events.get(user_id, ())
+        if not later or not imported:
+            return [*imported, *later]
+        return sorted([*imported, *later], key=lambda row: int(row["timestamp"]))
+
+    def attributes_of(self, user_id: str) -> dict[str, str] | None:
+        """What the users table says about one user; None for a stranger."""
+        return None if self._forgotten(user_id) else self.base.attributes_of(user_id)
+
+    def knows(self, user_id: str) -> bool:
+        """Whether there is a user of this id."""
+        imported = self.base.knows(user_id) and not self._forgotten(user_id)
+        return imported or user_id in self.people.events
+
+    def _forgotten(self, user_id: str) -> bool:
+        return bool(self.people.forgotten) and user_hash(user_id) in self.people.forgotten
+
+
+def user_hash(user_id: str) -> str:
+    """Under which a forgotten user is remembered as such."""
+    return hashlib.sha256(user_id.encode("utf-8", "replace")).hexdigest()
+
+
+class Live:
+    """One served data set.
+
+    Args:
+        tools: as loaded for the imported tables.
+        ledger: where changes are kept; what it holds is taken in here.
+
+    Raises:
+        ForetasteError: the ledger cannot be read.
+    """
+
+    def __init__(self, tools: Tools, ledger: Ledger) -> None:
+        if isinstance(tools.index, LiveIndex):
+            raise InputError("The index of the imported catalogue was expected, not a live one.")
+        self.ledger, self.people = ledger, People()
+        self._imported = tools
+        index = LiveIndex(tools.index, item_texts(tools.dataset.items), None)
+        dataset = LiveDataset.over(tools.dataset, self.people)
+        self._dataset, self.index = dataset, index
+        self._rule = Newcomers.of(tools.rule, len(tools.dataset.items))
+        self._tools = replace(tools, dataset=dataset, index=index, rule=self._rule)
+        self._changing = asyncio.Lock()
+        self._replay_items()
+        self._replay_people()
+
+    @property
+    def tools(self) -> Tools:
+        """The parts of a run that begins now."""
+        return self._tools
+
+    async def upsert_items(self, items: Sequence[Item]) -> int:
+        """Add items or change known ones; kept and visible to the next run on return.
+
+        Returns:
+            How many of them are new.
+
+        Raises:
+            ForetasteError: the disk would not take them; nothing changed.
+        """
+        latest = list({item.item_id: item for item in items}.values())
+        rows = [[*self._stamp(), item.item_id, item.model_dump_json()] for item in latest]
+        async with self._changing:
+            frame = items_frame(latest)
+            vectors = await asyncio.to_thread(
+                self._imported.embedder.encode, item_texts(frame)
+            )  # (n, d)
+            await asyncio.wrap_future(self.ledger.write((_ADD_ITEM, rows)))
+            before = len(self._dataset.items)
+            await asyncio.to_thread(self._put, frame, vectors)
+        return len(self._dataset.items) - before
+
+    async def delete_items(self, item_ids: Sequence[str]) -> None:
+        """Recommend these items no more; histories that hold them stay readable.
+
+        Raises:
+            InputError: one of them is not in the catalogue; nothing changed.
+        """
+        async with self._changing:
+            dataset = self._dataset
+            rows = dataset.rows(list(item_ids))
+            missing = set(rows) & set(dataset.gone.tolist())
+            if missing:
+                raise InputError(
+                    f"Item {dataset.item_ids[missing.pop()]!r} was deleted before; "
+                    "leave it out and send the others again."
+                )
+            kept = [[*self._stamp(), item_id, None] for item_id in item_ids]
+            await asyncio.wrap_future(self.ledger.write((_ADD_ITEM, kept)))
+            await asyncio.to_thread(self._withdraw, rows)
+
+    async def add_interactions(self, events: Sequence[Interaction]) -> int:
+        """Append what people did; kept and known to the next run on return.
+
+        Returns:
+            How many were new: an `event_id` that came before is passed over.
+
+        Raises:
+            InputError: an item is not in the catalogue; nothing was kept.
+        """
+        self._dataset.rows([event.item_id for event in events if event.item_id is not None])
+        now = time.time()
+        writes = [
+            self.ledger.write((_ADD_EVENT, [[now, *_event_values(event)]])) for event in events
+        ]
+        changed = await asyncio.gather(*(asyncio.wrap_future(write) for write in writes))
+        fresh = [event for event, new in zip(events, changed, strict=True) if new]
+        self.people.add([_event_row(event) for event in fresh])
+        return len(fresh)
+
+    async def about(self, user_id: str) -> dict[str, Any]:
+        """Everything that is kept about a user, by kind: for them to read, or before it goes.
+
+        Keys: attributes, interactions, feedback, answers (pages that they were shown).
+        """
+        said, shown = await asyncio.gather(
+            asyncio.to_thread(self.ledger.read, _FEEDBACK_OF, [user_id]),
+            asyncio.to_thread(self.ledger.read, _SHOWN_TO, [user_id]),
+        )
+        names = ("request_id", "item_id", "at", "thumb", "reason")
+        return {
+            "attributes": self._dataset.attributes_of(user_id) or {},
+            "interactions": [
+                {name: row[name] for name in _COLUMNS[1:]}
+                for row in self._dataset.events_of(user_id)
+            ],
+            "feedback": [dict(zip(names, row, strict=True)) for row in said],
+            "answers": [
+                {"request_id": request_id, "at": at, "page": json.loads(page)}
+                for request_id, at, page in shown
+            ],
+        }
+
+    async def forget(self, user_id: str) -> None:
+        """Delete all that was kept about a user since the import, and hide what came with it."""
+        hidden = (
+            "INSERT OR IGNORE INTO forgotten VALUES (?, ?)",
+            [[user_hash(user_id), time.time()]],
+        )
+        deletions = [(sql, [[user_id]]) for sql in _FORGET]
+        await asyncio.wrap_future(self.ledger.write(hidden, *deletions, erases=True))
+        self.people.forget(user_id)
+
+    def _stamp(self) -> tuple[float, str]:
+        """When, and over which import of the catalogue, a change was made."""
+        return time.time(), self._imported.dataset.info.catalogue_fingerprint
+
+    def _put(self, frame: pl.DataFrame, vectors: NDArray[np.float32]) -> None:
+        """Put tools in place in which these items are new or changed."""
+        old, tools = self._dataset, self._tools
+        new = [one for one in frame["item_id"].to_list() if one not in old.row_of]
+        numbers = old.row_of | {one: len(old.items) + i for i, one in enumerate(new)}
+        rows = [numbers[one] for one in frame["item_id"].to_list()]
+        take = np.arange(len(numbers))
+        take[rows] = len(old.items) + np.arange(len(rows))
+        matrix = np.empty((len(numbers), vectors.shape[1]), dtype=np.float32)
+        matrix[: len(old.items)] = tools.vectors
+        matrix[rows] = vectors
+        items = pl.concat([old.items, frame])[take]
+        self.index.upsert(frame["item_id"].to_list(), item_texts(frame), vectors)
+        dataset = replace(old, items=items, gone=old.gone[~np.isin(old.gone, rows)])
+        self._rule = self._rule.grown(matrix, rows)
+        self._dataset = _warm(dataset)
+        self._tools = replace(
+            tools,
+            dataset=dataset,
+            vectors=matrix,
+            lexicon=tools.lexicon.with_items(rows, frame),
+            rule=self._rule,
+        )
+
+    def _withdraw(self, rows: Sequence[int]) -> None:
+        """Put tools in place that do not recommend these rows."""
+        gone = np.union1d(self._dataset.gone, np.asarray(rows, dtype=np.int64))
+        self._dataset = _warm(replace(self._dataset, gone=gone))
+        self._tools = replace(self._tools, dataset=self._dataset)
+
+    def _replay_items(self) -> None:
+        """Take in the last word about each item.
+
+        A newer import of the catalogue has its own say about the items it holds.
+        """
+        base = self._imported.dataset
+        last: dict[str, str | None] = {}
+        for catalogue, item_id, item in self.ledger.read(
+            "SELECT catalogue, item_id, item FROM items ORDER BY at, item_id"
+        ):
+            if catalogue == base.info.catalogue_fingerprint or item_id not in base.row_of:
+                last[item_id] = item
+        kept = [Item.model_validate(json.loads(item)) for item in last.values() if item]
+        if kept:
+            frame = items_frame(kept)
+            self._put(frame, self._imported.embedder.encode(item_texts(frame)))
+        gone = [item_id for item_id, item in last.items() if item is None]
+        self._withdraw([self._dataset.row_of[one] for one in gone if one in self._dataset.row_of])
+
+    def _replay_people(self) -> None:
+        """Take in live events, but those that a newer import brought and those about no item."""
+        base = self._imported.dataset
+        self.people.forgotten.update(
+            one for (one,) in self.ledger.read("SELECT user_hash FROM forgotten")
+        )
+        imported: dict[str, set[tuple[Any, ...]]] = {}
+        rows = []
+        for values in self.ledger.read(f"SELECT {', '.join(_COLUMNS)} FROM interactions"):  # noqa: S608
+            row = dict(zip(_COLUMNS, values, strict=True))
+            user_id = row["user_id"]
+            if user_id not in imported:
+                imported[user_id] = {_key(one) for one in base.events_of(user_id)}
+            known = row["item_id"] is None or row["item_id"] in self._dataset.row_of
+            if known and _key(row) not in imported[user_id]:
+                rows.append(row)
+        self.people.add(rows)
+
+
+def _warm(dataset: LiveDataset) -> LiveDataset:
+    """The same with its lookups made, so that no request waits for them."""
+    _ = dataset.row_of, dataset.titles
+    return dataset
+
+
+_FEEDBACK_OF = (
+    "SELECT request_id, item_id, at, thumb, reason FROM feedback WHERE user_id = ? ORDER BY at"
+)
+_SHOWN_TO = "SELECT request_id, at, page FROM exposures WHERE user_id = ? ORDER BY at"
+_FORGET = (
+    "DELETE FROM interactions WHERE user_id = ?",
+    "DELETE FROM feedback WHERE user_id = ?",
+    "DELETE FROM exposures WHERE user_id = ?",
+)
+_COLUMNS = ("user_id", "item_id", "timestamp", "event", "value", "query")
+_ADD_ITEM = "INSERT OR REPLACE INTO items (at, catalogue, item_id, item) VALUES (?, ?, ?, ?)"
+_ADD_EVENT = (
+    "INSERT OR IGNORE INTO interactions (at, event_id, user_id, item_id, timestamp, event, value, "
+    "query) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+
+def _event_values(event: Interaction) -> list[Any]:
+    return [event.event_id, *_event_row(event).values()]
+
+
+def _event_row(event: Interaction) -> dict[str, Any]:
+    return {name: getattr(event, name) for name in _COLUMNS}
+
+
+def _key(row: dict[str, Any]) -> tuple[Any, ...]:
+    return row["item_id"], row["timestamp"], row["event"]
