@@ -10,7 +10,7 @@ from rich.table import Table
 
 COLUMNS = ("r@5", "n@5", "r@10", "n@10", "mrr", "coverage", "novelty", "diversity")
 SHOWN_WITH_INTERVAL = ("r@10", "n@10")
-_WIDTH = 140  # characters, when nobody looks at a terminal
+_WIDTH = 160  # characters, when nobody looks at a terminal
 
 
 def show(report: Mapping[str, Any], to_stderr: bool = False) -> None:

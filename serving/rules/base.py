@@ -84,8 +84,8 @@ def zscores(block: Scores) -> Scores:
 
     A row of equal scores says nothing about any item and becomes zeros.
 
-    >>> zscores(np.array([[1, 1, 4], [2, 2, 2]], dtype=np.float32)).round(3).tolist()
-    [[-0.707, -0.707, 1.414], [0.0, 0.0, 0.0]]
+    >>> zscores(np.array([[1, 3], [2, 2]], dtype=np.float32)).tolist()
+    [[-1.0, 1.0], [0.0, 0.0]]
     """
     if block.size == 0:
         return block
