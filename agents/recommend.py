@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -33,7 +33,7 @@ class Run:
         self.state["steps"] = steps + made.get("steps", [])
 
 
-async def stream(tools: Tools, request: Request, run: Run) -> AsyncIterator[tuple[str, State]]:
+async def stream(tools: Tools, request: Request, run: Run) -> AsyncGenerator[tuple[str, State]]:
     """Yield (node, what it made) as each node ends, filling `run` on the way."""
     last = time.perf_counter()
     start, desk = State(request=request, tags=[], steps=[]), Desk(tools, request)

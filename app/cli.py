@@ -24,7 +24,7 @@ cli = typer.Typer(
 cli.command("doctor")(doctor.doctor)
 cli.add_typer(data.group, name="data")
 cli.add_typer(models.group, name="models")
-cli.command("serve")(serve.serve)
+cli.add_typer(serve.group, name="serve")
 cli.command("recommend")(recommend.recommend)
 cli.add_typer(evaluate.group, name="evaluate")
 

@@ -22,7 +22,16 @@ from foretaste.serving.engine import EngineConfig, open_chat
 from foretaste.serving.index.filters import ItemFilter
 
 
-class Call(BaseModel, frozen=True):
+class EngineChoice(BaseModel, frozen=True):
+    """Which language model, and the `--set` assignments that may concern it."""
+
+    engine: str = "vllm"
+    model: str = "bundled:smollm2-135m-instruct"
+    endpoint: str | None = None
+    settings: tuple[str, ...] = ()
+
+
+class Call(EngineChoice, frozen=True):
     """The options of one `foretaste recommend`; see its help."""
 
     dataset: str
@@ -33,10 +42,6 @@ class Call(BaseModel, frozen=True):
     categories: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
     include_consumed: bool = False
-    engine: str = "vllm"
-    model: str = "bundled:smollm2-135m-instruct"
-    endpoint: str | None = None
-    settings: tuple[str, ...] = ()
     seed: int = 0
     quiet: bool = False
 
@@ -52,7 +57,7 @@ def run_call(call: Call) -> dict[str, Any]:
     return asyncio.run(_run(dataset, config, engine, request, call.quiet))
 
 
-def engine_of(call: Call) -> EngineConfig | None:
+def engine_of(call: EngineChoice) -> EngineConfig | None:
     """The engine behind the options, or None for `--engine none`."""
     if call.engine == "none" and call.endpoint is None:
         return None
@@ -88,10 +93,14 @@ def request_of(call: Call) -> Request:
 
 
 async def _run(
-    dataset: Dataset, config: AgentsConfig, engine: EngineConfig | None, request: Request, quiet: bool
+    dataset: Dataset,
+    config: AgentsConfig,
+    engine: EngineConfig | None,
+    request: Request,
+    quiet: bool,
 ) -> dict[str, Any]:
     async with AsyncExitStack() as stack:
-        tools = await _load(stack, dataset, config, engine)
+        tools = await load(stack, dataset, config, engine)
         screen, run = Screen(), Run()
         async for node, made in stream(tools, request, run):
             if not quiet:
@@ -102,10 +111,13 @@ async def _run(
         return outcome
 
 
-async def _load(
+async def load(
     stack: AsyncExitStack, dataset: Dataset, config: AgentsConfig, engine: EngineConfig | None
 ) -> Tools:
-    """Load everything else while the engine starts, which takes longest."""
+    """The tools with their model; everything else is loaded while the engine starts.
+
+    The engine ends with `stack`.
+    """
     if engine is None:
         return load_tools(dataset, config)
     starting = asyncio.create_task(stack.enter_async_context(open_chat(engine)))

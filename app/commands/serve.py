@@ -1,4 +1,4 @@
-"""`foretaste serve`: a language model behind an OpenAI-compatible address, until it is stopped."""
+"""`foretaste serve`: the engine and the HTTP API, or the engine alone; and the keys of the API."""
 
 from __future__ import annotations
 
@@ -11,50 +11,127 @@ from foretaste.app.console import say
 
 _LOOK_SECONDS = 1.0
 
+group = typer.Typer(help="Serve recommendations over HTTP, and what belongs to it.")
+keys = typer.Typer(help="API keys: made, listed, removed.", no_args_is_help=True)
+group.add_typer(keys, name="keys")
 
+
+@group.callback(invoke_without_command=True)
 def serve(
+    context: typer.Context,
+    dataset: Annotated[
+        str | None, typer.Option(metavar="NAME", help="An imported data set (`data list`).")
+    ] = None,
+    engine: Annotated[
+        str, typer.Option(help="vllm (a child process), transformers (in this process), or none.")
+    ] = "vllm",
     model: Annotated[
-        str, typer.Option(help="bundled:NAME, a folder, a .gguf file or a hub id.")
+        str, typer.Option(help="bundled:NAME, a folder, a hub id, or the endpoint's model name.")
     ] = "bundled:smollm2-135m-instruct",
-    port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Port on 127.0.0.1; a free one if unset.")
+    endpoint: Annotated[
+        str | None, typer.Option(help="URL of an OpenAI-compatible API to use as the engine.")
     ] = None,
-    max_model_len: Annotated[
-        int, typer.Option(min=64, help="Tokens of prompt and answer together.")
-    ] = 4096,
-    max_num_seqs: Annotated[int, typer.Option(min=1, help="Asks answered at the same time.")] = 16,
-    kv_cache_gb: Annotated[
-        float, typer.Option(min=0.05, help="Memory of the attention cache in GiB (CPU).")
-    ] = 1.0,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads; all cores but one if unset.")
-    ] = None,
-    lora: Annotated[
-        bool, typer.Option("--lora", help="Accept LoRA adapters, also while running.")
+    engine_only: Annotated[
+        bool, typer.Option("--engine-only", help="Start vLLM alone, without the API.")
     ] = False,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; others than this machine's need keys.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port; a free one if unset.")
+    ] = None,
+    without_keys: Annotated[
+        bool, typer.Option("--without-keys", help="Let anybody who reaches the address ask.")
+    ] = False,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="api.FIELD=VALUE, agents.FIELD=VALUE or engine.FIELD=VALUE; repeatable."
+        ),
+    ] = None,
 ) -> None:
-    """Start vLLM alone and print its address; Ctrl-C stops it and everything it started.
+    """Start engine and API together and print the address; Ctrl-C stops all that was started.
 
-    Use it from another terminal: foretaste recommend --endpoint URL --model NAME.
+    With --engine-only: vLLM alone, for `foretaste recommend --endpoint URL --model NAME`.
     """
+    if context.invoked_subcommand is not None:
+        return
+    settings = tuple(setting or ())
+    try:
+        if engine_only:
+            _engine_alone(model, port, settings)
+        else:
+            _engine_and_api(
+                dataset=dataset,
+                engine=engine,
+                model=model,
+                endpoint=endpoint,
+                host=host,
+                port=port,
+                without_keys=without_keys,
+                settings=settings,
+            )
+    except KeyboardInterrupt:
+        pass
+    say("Stopped.")
+
+
+@keys.command("add")
+def add(
+    name: Annotated[str, typer.Argument(help="Whose key it is; shown in the log.")],
+    rate: Annotated[
+        float | None, typer.Option(min=0.01, help="Requests a second; the server's own if unset.")
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, help="Requests under way; the server's own if unset.")
+    ] = None,
+) -> None:
+    """Make a key and print it once: only its hash is kept."""
+    from foretaste.app.api.keys import add_key
+
+    print(add_key(name, rate, concurrency))
+    say(f"This is the key of {name}; it cannot be shown again. Send it as Authorization: Bearer.")
+
+
+@keys.command("list")
+def listing() -> None:
+    """Show whose keys there are."""
+    from foretaste.app.api.keys import read_keys
+
+    for key in read_keys():
+        made = time.strftime("%Y-%m-%d", time.gmtime(key.created))
+        limits = f"{key.rate or 'usual'} a second, {key.concurrency or 'usual'} under way"
+        print(f"{key.name}\tft_{key.id}_…\tsince {made}\t{limits}")
+
+
+@keys.command("remove")
+def remove(name: Annotated[str, typer.Argument(help="Whose key it is.")]) -> None:
+    """Take a key away; a running server refuses it from the next request on."""
+    from foretaste.app.api.keys import remove_key
+
+    remove_key(name)
+    say(f"The key of {name} is gone.")
+
+
+def _engine_alone(model: str, port: int | None, settings: tuple[str, ...]) -> None:
+    from foretaste.data.settings import groups_known, override
     from foretaste.serving.engine_config import EngineConfig
     from foretaste.serving.vllm_server import vllm_server
 
-    config = EngineConfig(
-        model=model,
-        port=port,
-        max_model_len=max_model_len,
-        max_num_seqs=max_num_seqs,
-        kv_cache_gb=kv_cache_gb,
-        threads=threads,
-        enable_lora=lora,
-    )
-    try:
-        with vllm_server(config) as server:
-            print(server.url, flush=True)
-            say(f"{model} answers at {server.url} (log: {server.log}). Ctrl-C stops it.")
-            while True:
-                server.check()
-                time.sleep(_LOOK_SECONDS)
-    except KeyboardInterrupt:
-        say("Stopped.")
+    groups_known(settings, ("engine",))
+    config = EngineConfig(model=model, port=port)
+    with vllm_server(override(config, "engine", settings)) as server:
+        print(server.url, flush=True)
+        say(f"{model} answers at {server.url} (log: {server.log}). Ctrl-C stops it.")
+        while True:
+            server.check()
+            time.sleep(_LOOK_SECONDS)
+
+
+def _engine_and_api(dataset: str | None, **options: object) -> None:
+    from foretaste.app.api.server import Serving, serve
+    from foretaste.data.errors import InputError
+
+    if dataset is None:
+        raise InputError("A data set to serve was expected; give --dataset, or --engine-only.")
+    serve(Serving.model_validate({"dataset": dataset, **options}))

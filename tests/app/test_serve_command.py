@@ -23,18 +23,15 @@ HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 COMMAND = """
 import sys
 from pathlib import Path
-import typer
-from foretaste.app.commands.serve import serve
+from foretaste.app.commands.serve import group
 from foretaste.app.console import one_sentence
 from foretaste.serving import vllm_server
 vllm_server.vllm_command = lambda config, folder, port: [
     sys.executable, "-P", sys.argv[1], str(port)
 ]
 vllm_server.model_folder = lambda name: Path(".")
-app = typer.Typer()
-app.command()(serve)
 with one_sentence():
-    app(["--port", sys.argv[2]])
+    group(["--engine-only", "--port", sys.argv[2]])
 """
 
 

@@ -1,0 +1,206 @@
+"""One recommendation for one caller: admission, deadline, engine, and what was shown."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from starlette.requests import Request as HttpRequest
+
+from foretaste.agents.graph import State
+from foretaste.agents.live import Live
+from foretaste.agents.objects import Request
+from foretaste.agents.recommend import Run, result, stream
+from foretaste.app.api.config import ApiConfig
+from foretaste.app.api.errors import ClientLeft, Refused
+from foretaste.app.api.gate import Gate
+from foretaste.app.api.metrics import Metrics
+from foretaste.data.errors import EngineError, InputError
+from foretaste.data.feedback import Feedback
+from foretaste.serving.chat import ChatModel
+from foretaste.serving.index.filters import ItemFilter
+
+Made = TypeVar("Made")
+OnStep = Callable[[str, State], None]
+_ADD_PAGE = "INSERT INTO exposures VALUES (?, ?, ?, ?)"
+_ADD_THUMB = "INSERT OR REPLACE INTO feedback VALUES (?, ?, ?, ?, ?, ?)"
+_OLD_PAGES = (
+    "DELETE FROM exposures WHERE at < ? AND request_id NOT IN (SELECT request_id FROM feedback)"
+)
+_LOOK_S = 1.0  # between two looks at the engine
+
+
+@dataclass
+class Engine:
+    """The language model of a server, and whether it answers.
+
+    Attributes:
+        model: the seam to it, or None to run on the grounded fallbacks.
+        probe: whether it answers now; None when that cannot be asked.
+        ready: what the last look said.
+    """
+
+    model: ChatModel | None = None
+    probe: Callable[[], Awaitable[bool]] | None = None
+    ready: bool = True
+
+    async def watch(self) -> None:
+        """Look at the engine again and again, until cancelled."""
+        while self.probe is not None:
+            self.ready = await self.probe()
+            await asyncio.sleep(_LOOK_S)
+
+
+class Service:
+    """What all routes share. Belongs to one event loop.
+
+    Args:
+        live: the data set that is served.
+        engine: the language model.
+        config: the limits.
+    """
+
+    def __init__(self, live: Live, engine: Engine, config: ApiConfig) -> None:
+        self.live, self.engine, self.config = live, engine, config
+        self.gate = Gate(config.runs, config.waiting)
+        self.metrics = Metrics(self.gate)
+        self.metrics.engine.set_function(lambda: float(self.engine.ready))
+
+    async def recommend(
+        self, request: Request, request_id: str, on_step: OnStep | None = None
+    ) -> dict[str, Any]:
+        """The whole result of one request, with its `request_id`; kept as shown before it is given.
+
+        Args:
+            request: whom to recommend to, and what.
+            request_id: under which feedback will refer to it.
+            on_step: told each node's update as it is made.
+
+        Raises:
+            Refused: no such user (404), or no room (503).
+            InputError: unknown items, or filters that leave nothing.
+            EngineError: the language model is not there.
+            TimeoutError: the deadline passed.
+        """
+        self._check(request)
+        async with asyncio.timeout(self.config.deadline_s), self.gate.admitted():
+            tools, run = self.live.tools.with_model(self._model()), Run()
+            try:
+                async with aclosing(stream(tools, request, run)) as steps:
+                    async for node, made in steps:
+                        if on_step is not None:
+                            on_step(node, made)
+            except EngineError:
+                self.engine.ready = self.engine.probe is None
+                raise
+            made_of = {"request_id": request_id, **result(tools, request, run)}
+        self.metrics.count_run(made_of)
+        await self._keep_shown(made_of)
+        return made_of
+
+    async def search(
+        self, query: str, n: int, categories: tuple[str, ...] = ()
+    ) -> list[dict[str, Any]]:
+        """Items by meaning and by word, best first: item_id, title, categories, price."""
+        async with asyncio.timeout(self.config.deadline_s), self.gate.admitted():
+            return await asyncio.to_thread(self._search, query, n, categories)
+
+    async def keep_feedback(self, thumbs: list[Feedback]) -> None:
+        """Keep thumbs: on disk when this returns. The same thumb sent again replaces itself."""
+        rows = [
+            [
+                one.request_id,
+                one.user_id,
+                one.item_id,
+                time.time(),
+                1 if one.thumb == "up" else -1,
+                one.reason,
+            ]
+            for one in thumbs
+        ]
+        await asyncio.shield(asyncio.wrap_future(self.live.ledger.write((_ADD_THUMB, rows))))
+        for one in thumbs:
+            self.metrics.feedback.labels(one.thumb).inc()
+
+    def forget_old_pages(self) -> None:
+        """Delete pages that were shown long ago and brought no feedback."""
+        before = time.time() - self.config.exposure_days * 86_400
+        self.live.ledger.write((_OLD_PAGES, [[before]]))
+
+    def _search(self, query: str, n: int, categories: tuple[str, ...]) -> list[dict[str, Any]]:
+        tools = self.live.tools
+        dataset = tools.dataset
+        allowed = ItemFilter(categories=categories).mask(dataset.items)  # (items,)
+        allowed[dataset.withdrawn] = False
+        vectors = tools.embedder.encode([query])  # (1, d)
+        hits = self.live.index.search_both([query], vectors, n, allowed)
+        rows = [int(row) for row in hits.rows[0] if row >= 0]
+        return [
+            {
+                "item_id": dataset.item_ids[row],
+                "title": dataset.titles[row],
+                "categories": dataset.categories_of(row),
+                "price": dataset.items["price"][row],
+            }
+            for row in rows
+        ]
+
+    def _check(self, request: Request) -> None:
+        if request.user_id is not None and not self.live.tools.dataset.knows(request.user_id):
+            raise Refused(404, "unknown_user", f"There is no user {request.user_id!r} here.")
+        if request.history is not None and len(request.history) > self.config.history_items:
+            raise InputError(
+                f"A history of at most {self.config.history_items} items was expected, "
+                f"not {len(request.history)}; send the newest ones."
+            )
+
+    def _model(self) -> ChatModel | None:
+        if not self.engine.ready:
+            raise EngineError("The engine does not answer.")
+        return self.engine.model
+
+    async def _keep_shown(self, made: dict[str, Any]) -> None:
+        """Keep the page with the place, score, channel and propensity of each item.
+
+        The ranker takes no chances, so each item had to be where it is: propensity 1.
+        """
+        page = [
+            {key: one[key] for key in ("item_id", "score", "channel")} | {"propensity": 1.0}
+            for one in made["recommendations"]
+        ]
+        row = [made["request_id"], time.time(), made["user_id"] or "", json.dumps(page)]
+        await asyncio.wrap_future(self.live.ledger.write((_ADD_PAGE, [row])))
+
+
+async def while_connected(http: HttpRequest, work: Coroutine[Any, Any, Made]) -> Made:
+    """What `work` gives; when the client leaves before that, the work is cancelled.
+
+    Args:
+        http: the request, its body read already.
+
+    Raises:
+        ClientLeft: nobody waits for the answer any more.
+    """
+    task = asyncio.create_task(work)
+    left = asyncio.create_task(_left(http))
+    try:
+        await asyncio.wait({task, left}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise ClientLeft
+    finally:
+        left.cancel()
+        if not task.done():
+            task.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await task
+
+
+async def _left(http: HttpRequest) -> None:
+    while (await http.receive())["type"] != "http.disconnect":
+        continue
