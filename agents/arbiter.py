@@ -50,6 +50,7 @@ async def decide(
         check=lambda answer: checked(answer, tools, unique),
         fallback=lambda: chosen(tools, reader, unique),
         seed=seed,
+        embeds=True,
     )
     return verdicts + repeats, [step]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -34,6 +35,7 @@ async def ask_or_fall_back(
     check: Callable[[Parsed], Result],
     fallback: Callable[[], Result],
     seed: int = 0,
+    embeds: bool = False,
 ) -> tuple[Result, Step]:
     """One call of one agent.
 
@@ -48,6 +50,8 @@ async def ask_or_fall_back(
         check: turns the parsed answer into grounded objects, or raises `CheckFailed`.
         fallback: makes the same objects without a language model.
         seed: of the sampling.
+        embeds: `check` and `fallback` read texts with the embedder, which may take long: they
+            run in a thread, so that other requests go on.
 
     Returns:
         The objects, and the step with tokens, milliseconds and the reason of a fallback.
@@ -68,13 +72,19 @@ async def ask_or_fall_back(
         try:
             answer = await model.ask(question)
             usage = answer.usage
-            return check(answer.parsed), _step(node, label, start, usage, None)
+            made = await _call(embeds, check, answer.parsed)
+            return made, _step(node, label, start, usage, None)
         except UnreadableAnswer as error:
             usage = error.usage if isinstance(error.usage, Usage) else usage
             reason = f"unreadable: {error}"
         except CheckFailed as error:
             reason = str(error)
-    return fallback(), _step(node, label, start, usage, reason)
+    made = await _call(embeds, fallback)
+    return made, _step(node, label, start, usage, reason)
+
+
+async def _call(in_thread: bool, function: Callable[..., Result], *values: object) -> Result:
+    return await asyncio.to_thread(function, *values) if in_thread else function(*values)
 
 
 def _step(node: str, label: str, start: float, usage: Usage, fallback: str | None) -> Step:

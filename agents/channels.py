@@ -32,12 +32,13 @@ class Found:
 
 def by_tags(tools: Tools, reader: Reader, tags: list[str]) -> Found:
     """The agents' channel: every kept tag searches the index; the lists are fused by rank."""
-    return _search(tools, reader, "tags", tags)
+    return _search(tools, reader, "tags", tags, keep=True)
 
 
 def by_wish(tools: Tools, reader: Reader) -> Found:
     """The wish itself searches the index."""
-    return _search(tools, reader, "wish", [reader.context.wish] if reader.context.wish else [])
+    wishes = [reader.context.wish] if reader.context.wish else []
+    return _search(tools, reader, "wish", wishes, keep=False)
 
 
 def collaborative(tools: Tools, reader: Reader) -> Found:
@@ -65,11 +66,11 @@ def merge(tools: Tools, found: list[Found]) -> list[Candidate]:
     ]
 
 
-def _search(tools: Tools, reader: Reader, channel: str, texts: list[str]) -> Found:
+def _search(tools: Tools, reader: Reader, channel: str, texts: list[str], keep: bool) -> Found:
     if not texts:
         return Found(channel, [], {})
     hits = tools.index.search(
-        tools.embedder.encode(texts), tools.config.tag_depth, allowed=reader.allowed
+        tools.embedder.encode(texts, keep=keep), tools.config.tag_depth, allowed=reader.allowed
     )
     fused, by_row = fuse(hits.rows, texts)
     return Found(channel, fused[: tools.config.candidates], by_row)

@@ -40,6 +40,7 @@ async def plan(tools: Tools, reader: Reader, seed: int) -> tuple[list[Persona], 
         check=lambda answer: checked(answer, tools, reader),
         fallback=lambda: clustered(tools, reader),
         seed=seed,
+        embeds=True,
     )
     return personas, [step]
 

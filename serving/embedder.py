@@ -48,8 +48,11 @@ class Embedder(Protocol):
         """Numbers in a vector."""
         ...
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """(n, d) float32, each row of length 1, in the order of `texts`; n may be 0."""
+    def encode(self, texts: Sequence[str], *, keep: bool = True) -> NDArray[np.float32]:
+        """(n, d) float32, each row of length 1, in the order of `texts`; n may be 0.
+
+        `keep` says whether new vectors may be remembered: not those of what a person wrote.
+        """
         ...
 
 
@@ -87,7 +90,7 @@ class SentenceEmbedder:
         """Numbers in a vector."""
         return self._dimension
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def encode(self, texts: Sequence[str], *, keep: bool = True) -> NDArray[np.float32]:
         """Vectors of `texts`, (n, d) float32, each row of length 1.
 
         None and NaN count as the empty text, which has a vector like any other. A text longer than the model reads is cut by it
@@ -105,6 +108,11 @@ class SentenceEmbedder:
         with self._guard:  # another thread may have computed them meanwhile
             vectors, found = self._cache.get(clean)
             missing = sorted({clean[row] for row in np.flatnonzero(~found)}, key=_longest_first)
+            if not keep and missing:
+                made = dict(zip(missing, self._forward(missing), strict=True))
+                for row in np.flatnonzero(~found):
+                    vectors[row] = made[clean[row]]
+                return vectors
             self._compute(missing)
         new, present = self._cache.get(clean)
         if not present.all():

@@ -36,7 +36,7 @@ class WordEmbedder:
     fingerprint = "0" * 16
     dimension = 32
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def encode(self, texts: Sequence[str], *, keep: bool = True) -> NDArray[np.float32]:
         out = np.zeros((len(texts), self.dimension), dtype=np.float32)
         for row, text in enumerate(texts):
             for word in text.casefold().replace(".", " ").replace(",", " ").split():

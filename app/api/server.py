@@ -79,7 +79,9 @@ async def open_service(serving: Serving) -> AsyncGenerator[Service]:
         if serving.endpoint is not None:
             client = await stack.enter_async_context(httpx.AsyncClient(timeout=_PROBE_S))
             probe = endpoint_probe(client, serving.endpoint)
-        yield Service(live, Engine(tools.model, probe), config)
+        service = Service(live, Engine(tools.model, probe), config)
+        await service.warm_up()
+        yield service
 
 
 def endpoint_probe(client: httpx.AsyncClient, endpoint: str) -> Callable[[], Awaitable[bool]]:

@@ -127,6 +127,11 @@ class Service:
         for one in thumbs:
             self.metrics.feedback.labels(one.thumb).inc()
 
+    async def warm_up(self) -> None:
+        """Load what the first request would otherwise wait for: the weights of the embedder."""
+        text = f"warm-up {time.time()}"  # a text that no cache holds
+        await asyncio.to_thread(self.live.tools.embedder.encode, [text], keep=False)
+
     def forget_old_pages(self) -> None:
         """Delete pages that were shown long ago and brought no feedback."""
         before = time.time() - self.config.exposure_days * 86_400
@@ -137,7 +142,7 @@ class Service:
         dataset = tools.dataset
         allowed = ItemFilter(categories=categories).mask(dataset.items)  # (items,)
         allowed[dataset.withdrawn] = False
-        vectors = tools.embedder.encode([query])  # (1, d)
+        vectors = tools.embedder.encode([query], keep=False)  # (1, d)
         hits = self.live.index.search_both([query], vectors, n, allowed)
         rows = [int(row) for row in hits.rows[0] if row >= 0]
         return [

@@ -30,7 +30,7 @@ class HashedEmbedder:
     def __init__(self, fingerprint: str = "00000000000000aa") -> None:
         self.fingerprint, self.read = fingerprint, 0
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def encode(self, texts: Sequence[str], *, keep: bool = True) -> NDArray[np.float32]:
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
         for row, text in enumerate(texts):
             for word in text.lower().split():
