@@ -52,8 +52,17 @@ def load_tools(
     dataset: Dataset,
     config: AgentsConfig | None = None,
     embedder_name: str = "bundled:all-minilm-l6-v2",
+    rule: Scorer | None = None,
 ) -> Tools:
-    """Load what needs no language model; vectors, index and rule come from their caches if there."""
+    """Load what needs no language model; vectors, index and rule come from their caches if there.
+
+    Args:
+        dataset: the catalogue and its interactions.
+        config: of the agents.
+        embedder_name: of the model store.
+        rule: the collaborative channel; the best untrained rule, fitted on everything, when None.
+            An evaluation gives one that was fitted on its training events.
+    """
     embedder = load_embedder(embedder_name)
     index = open_index(dataset, embedder)
     return Tools(
@@ -63,5 +72,5 @@ def load_tools(
         embedder=embedder,
         vectors=index.vectors_of(range(len(dataset.item_ids))),
         index=index,
-        rule=best_untrained(dataset),
+        rule=rule or best_untrained(dataset),
     )

@@ -60,6 +60,12 @@ def ranking(
     embedder: Annotated[
         str, typer.Option(help="Model behind embedding_last and diversity.")
     ] = "bundled:all-minilm-l6-v2",
+    channel_users: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Users of the table of the graph without a model; 0 leaves it out."
+        ),
+    ] = 2000,
     seed: Annotated[int, typer.Option(help="Of samples and of the bootstrap.")] = 0,
     resamples: Annotated[
         int, typer.Option(min=100, help="Bootstrap resamples behind each interval.")
@@ -87,6 +93,7 @@ def ranking(
             embedder=embedder,
             seed=seed,
             resamples=resamples,
+            channel_users=channel_users,
         )
     )
     show(report, to_stderr=json_target is not None)

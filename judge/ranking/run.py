@@ -16,6 +16,7 @@ from foretaste.data.splits import FittedOn, Split, leave_one_out, temporal
 from foretaste.data.store import load_dataset
 from foretaste.data.text import item_texts
 from foretaste.data.times import seconds_of
+from foretaste.judge.ranking.channels import channel_report
 from foretaste.judge.ranking.evaluate import Protocol, evaluate_ranking
 from foretaste.serving.embedder import DEFAULT_EMBEDDER, load_embedder
 from foretaste.serving.rules.base import Scorer, Scores
@@ -48,15 +49,11 @@ class Settings:
     embedder: str = DEFAULT_EMBEDDER
     seed: int = 0
     resamples: int = 1000
+    channel_users: int = 2000
 
 
-def run(settings: Settings, extra: Sequence[Scorer] = ()) -> dict[str, Any]:
+def run(settings: Settings) -> dict[str, Any]:
     """Choose constants on validation, fit, rank, compare.
-
-    Args:
-        settings: of the command.
-        extra: further methods, such as channels of the graph; fitted on nothing but
-            `split.fitted_on(settings.fitted_on)`.
 
     Returns:
         The object of `evaluate ranking --json`. The untrained rule that is best on validation is
@@ -76,14 +73,17 @@ def run(settings: Settings, extra: Sequence[Scorer] = ()) -> dict[str, Any]:
     protocol = Protocol(
         settings.fitted_on, settings.history, settings.users, settings.seed, settings.resamples
     )
-    report = evaluate_ranking(
-        dataset, split, [*rules, *extra], protocol, vectors=vectors, best=choice.best
-    )
+    report = evaluate_ranking(dataset, split, rules, protocol, vectors=vectors, best=choice.best)
     for name in names:
         figures = report["methods"][name]
         figures["seconds"] = round(figures["seconds"] + fit_seconds[name], 3)
         figures["constants"] = choice.constants[name]
         figures["validation"] = choice.validation.get(name)
+    if settings.channel_users:
+        best = rules[names.index(choice.best)]
+        report["channels"] = channel_report(
+            dataset, split, best, protocol, vectors, settings.embedder, settings.channel_users
+        )
     return report | {
         "best_untrained": choice.best,
         "chosen_by": {"metric": METRIC, "cases": choice.cases},

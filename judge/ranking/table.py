@@ -18,8 +18,12 @@ def show(report: Mapping[str, Any], to_stderr: bool = False) -> None:
     console = Console(stderr=to_stderr)
     if not console.is_terminal:
         console = Console(stderr=to_stderr, width=_WIDTH)
-    console.print(_table(report), markup=False)
     best = report["best_untrained"]
+    title = f"{report['dataset']}, {report['split']}"
+    console.print(_table(title, report["methods"], best), markup=False)
+    if "channels" in report:
+        title = f"The graph without a model, {report['channels']['users']:,} of the users"
+        console.print(_table(title, report["channels"]["methods"], best), markup=False)
     lines = [
         _what(report),
         f"Best untrained rule, by validation: {best}. Its N@10 minus that of",
@@ -44,17 +48,17 @@ def _pairs(report: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     return sorted(report["pairs"].items(), key=lambda pair: -(pair[1]["delta"] or 0))
 
 
-def _table(report: Mapping[str, Any]) -> Table:
-    table = Table(title=f"{report['dataset']}, {report['split']}", title_justify="left")
+def _table(title: str, methods: Mapping[str, Any], best: str) -> Table:
+    table = Table(title=title, title_justify="left")
     table.add_column("method", no_wrap=True)
     for column in (*COLUMNS, "against order", "s"):
         table.add_column(column, justify="right", no_wrap=True)
-    for name, figures in report["methods"].items():
+    for name, figures in methods.items():
         cells = [_cell(figures, column) for column in COLUMNS]
         against = figures["against_order"]
         cells.append(_cell(against, "n@10"))
-        best = name == report["best_untrained"]
-        table.add_row(name, *cells, f"{figures['seconds']:.1f}", style="bold" if best else "")
+        style = "bold" if name == best else ""
+        table.add_row(name, *cells, f"{figures['seconds']:.1f}", style=style)
     return table
 
 
