@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -89,9 +90,16 @@ def test_k_are_given_whenever_k_are_allowed(
             np.testing.assert_allclose(found.scores, truth.scores, atol=2e-3)
 
 
+@pytest.mark.parametrize("free", [10**12, 1000], ids=["in memory", "mapped"])
 def test_saved_and_loaded_it_answers_the_same(
-    pair: tuple[IvfIndex, ExactIndex], clustered: NDArray[np.float32], tmp_path: Path
+    pair: tuple[IvfIndex, ExactIndex],
+    clustered: NDArray[np.float32],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    free: int,
 ) -> None:
+    memory = SimpleNamespace(available=free)
+    monkeypatch.setattr("foretaste.serving.index.saved.psutil.virtual_memory", lambda: memory)
     pair[0].save(tmp_path)
     again = load_index(tmp_path, "cat", "emb")
     assert again.info == pair[0].info
