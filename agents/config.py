@@ -20,7 +20,7 @@ class AgentsConfig(BaseModel, frozen=True, extra="forbid"):
     candidates: int = Field(200, ge=1, description="items that each channel hands to the ranker")
     tag_depth: int = Field(50, ge=1, description="items that one tag, or the wish, finds")
     exploration: float = Field(
-        0.3, ge=0, le=1, description="share of the page kept for items only the agents found"
+        0.1, ge=0, le=1, description="share of the page kept for items only the agents found"
     )
     min_tags: int = Field(3, ge=1, description="valid tags below which an expert's answer fails")
     deadline_s: float = Field(

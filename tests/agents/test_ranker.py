@@ -28,7 +28,7 @@ def test_first_in_every_channel_scores_one() -> None:
         ("b", "collaborative"),
     ]
     assert page[0].score == 1.0
-    assert page[1].score == pytest.approx((1 / 62) / (1.5 / 61), abs=1e-4)
+    assert page[1].score == pytest.approx((1 / 62) / (1.05 / 61), abs=1e-4)
 
 
 def test_a_share_of_the_page_is_kept_for_what_only_the_agents_found() -> None:
