@@ -53,8 +53,12 @@ def _score(candidate: Candidate) -> float:
 
 
 def _explores(candidate: Candidate, n: int) -> bool:
-    """Whether the agents found it and the collaborative channel would not have shown it."""
-    return set(candidate.ranks) != {UTILITY} and candidate.ranks.get(UTILITY, n + 1) > n
+    """Whether only a tag would put it on the page: not the rule, and not what was wished for."""
+    return (
+        "tags" in candidate.ranks
+        and "wish" not in candidate.ranks
+        and candidate.ranks.get(UTILITY, n + 1) > n
+    )
 
 
 def _channel(candidate: Candidate, n: int) -> str:
