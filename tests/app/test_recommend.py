@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from foretaste.app.cli import cli, main
 from typer.testing import CliRunner
+
+from foretaste.app.cli import cli, main
 
 ITEMS = """item_id,title,categories
 a1,Red Kettle,Kitchen
@@ -97,7 +98,16 @@ def test_a_wrong_call_is_one_sentence_and_exit_code_2(
 
 def test_wish_category_and_inline_history(shop: str) -> None:
     done = _call(
-        "--dataset", shop, "--history", "b1", "--wish", "winter", "--category", "outdoor", "--json", "-"
+        "--dataset",
+        shop,
+        "--history",
+        "b1",
+        "--wish",
+        "winter",
+        "--category",
+        "outdoor",
+        "--json",
+        "-",
     )
     result = json.loads(done.stdout)
     assert {one["item_id"] for one in result["recommendations"]} == {"b2", "b3", "b4"}
