@@ -104,9 +104,12 @@ def install(app: FastAPI) -> None:
 
     async def plain(request: Request, error: Exception) -> Response:
         status = getattr(error, "status_code", 500)
-        kind = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}.get(
-            status, "refused"
-        )
+        kind = {
+            400: "invalid_request",
+            404: "not_found",
+            405: "method_not_allowed",
+            413: "too_large",
+        }.get(status, "refused")
         refused = Refused(status, kind, f"{getattr(error, 'detail', 'Refused')}.")
         return respond(refused, request.state.caller.request_id)
 

@@ -16,7 +16,8 @@ from prometheus_client import (
 
 from foretaste.app.api.gate import Gate
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for every counter, which nobody reads
+# A second series for every counter, which nobody reads:
+disable_created_metrics()  # type: ignore[no-untyped-call]
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 

@@ -1,0 +1,138 @@
+"""A really running server over twelve films, for any client; the model is scripted or none."""
+
+from __future__ import annotations
+
+import asyncio
+import runpy
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import uvicorn
+
+from foretaste.agents.config import AgentsConfig
+from foretaste.agents.lexicon import Lexicon
+from foretaste.agents.live import Live
+from foretaste.agents.tools import Tools
+from foretaste.app.api.application import application
+from foretaste.app.api.config import ApiConfig
+from foretaste.app.api.keys import KeyRing
+from foretaste.app.api.server import uvicorn_config
+from foretaste.app.api.service import Engine, Service
+from foretaste.data.dataset import Dataset
+from foretaste.data.ledger import Ledger, ledger_path
+from foretaste.serving.index.opened import build_index
+
+FILMS = runpy.run_path(str(Path(__file__).parent.parent / "agents" / "conftest.py"))
+
+
+@dataclass
+class Running:
+    """A server that answers at `url`."""
+
+    url: str
+    service: Service
+    loop: asyncio.AbstractEventLoop
+
+    def client(self, **more: Any) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=30, trust_env=False, **more)
+
+    def call(self, method: str, path: str, body: Any = None, **more: Any) -> httpx.Response:
+        with self.client() as client:
+            return client.request(method, path, json=body, **more)
+
+    def recommend(self, **wanted: Any) -> dict[str, Any]:
+        answer = self.call("POST", "/v1/recommendations", wanted)
+        assert answer.status_code == 200, answer.text
+        result: dict[str, Any] = answer.json()
+        return result
+
+
+@dataclass
+class _Thread:
+    """The server's own thread and loop."""
+
+    made: dict[str, Any] = field(default_factory=dict)
+    up: threading.Event = field(default_factory=threading.Event)
+
+    async def serve(self, make: Callable[[], tuple[Service, Any]], listener: Any) -> None:
+        service, app = make()
+        server = uvicorn.Server(uvicorn_config(app))
+        self.made.update(service=service, server=server, loop=asyncio.get_running_loop())
+        running = asyncio.create_task(server.serve([listener]))
+        while not (server.started or running.done()):
+            await asyncio.sleep(0.01)
+        self.up.set()
+        await running
+
+
+@contextmanager
+def running(tools: Tools, engine: Engine, config: ApiConfig, ring: KeyRing) -> Iterator[Running]:
+    """A server for the block, on a free port of this machine."""
+    ledger = Ledger(ledger_path("films"))
+    listener = socket.create_server(("127.0.0.1", 0))
+    thread = _Thread()
+
+    def make() -> tuple[Service, Any]:
+        service = Service(Live(tools, ledger), engine, config)
+        return service, application(service, ring)
+
+    worker = threading.Thread(target=lambda: asyncio.run(thread.serve(make, listener)))
+    worker.start()
+    assert thread.up.wait(20)
+    port = listener.getsockname()[1]
+    try:
+        yield Running(f"http://127.0.0.1:{port}", thread.made["service"], thread.made["loop"])
+    finally:
+        thread.made["server"].should_exit = True
+        worker.join()
+        listener.close()
+        ledger.close()
+
+
+def film_tools(embedder: Any, dataset: Dataset | None = None, **config: Any) -> Tools:
+    """What a run needs over the films, popularity for a rule."""
+    films: Dataset = dataset or FILMS["films"]()
+    index = build_index(films, embedder)
+    count = len(films.item_ids)
+    counts = np.bincount(films.histories.rows, minlength=count).astype(np.float32)
+    return Tools(
+        dataset=films,
+        config=AgentsConfig(**{"min_tags": 2, "candidates": 12} | config),
+        lexicon=Lexicon(films.items),
+        embedder=embedder,
+        vectors=index.vectors_of(range(count)),
+        index=index,
+        rule=FILMS["CountRule"]("counts", counts),
+    )
+
+
+Serve = Callable[..., Running]
+
+
+@pytest.fixture
+def serve(home: Path, embedder: Any) -> Iterator[Serve]:
+    """Start servers: `serve(model=…, probe=…, dataset=…, runs=2, agents={…})`; one at a time a home."""
+    with ExitStack() as stack:
+
+        def start(
+            model: Any = None,
+            probe: Any = None,
+            dataset: Dataset | None = None,
+            agents: dict[str, Any] | None = None,
+            **limits: Any,
+        ) -> Running:
+            stack.close()
+            tools = film_tools(embedder, dataset, **agents or {})
+            return stack.enter_context(
+                running(tools, Engine(model, probe), ApiConfig(**limits), KeyRing())
+            )
+
+        yield start
