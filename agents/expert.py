@@ -19,7 +19,7 @@ def expert_messages(tools: Tools, reader: Reader, persona: Persona) -> tuple[Mes
     """The expert's prompt: the persona and its evidence, never the whole history."""
     by_id = {event.item_id: event for event in reader.context.events}
     lines = [
-        prompting.event_line(by_id[item_id])
+        prompting.event_prompt(by_id[item_id])
         for item_id in persona.evidence[: tools.config.evidence_items]
     ]
     return prompting.messages(

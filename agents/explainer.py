@@ -27,10 +27,13 @@ def explainer_messages(tools: Tools, reader: Reader, item: Recommendation) -> tu
         "explainer",
         context=prompting.context_lines(reader.context),
         history=prompting.numbered(
-            [prompting.event_line(event) for event in reader.context.events[-LATELY:]]
+            [prompting.event_prompt(event) for event in reader.context.events[-LATELY:]]
         ),
-        item=prompting.clean(item.title)
-        + (f" ({prompting.clean(categories)})" if categories else ""),
+        item=prompting.entity(
+            item.item_id,
+            prompting.clean(item.title)
+            + (f" ({prompting.clean(categories)})" if categories else ""),
+        ),
         because=_because(item),
     )
 

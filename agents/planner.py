@@ -20,7 +20,7 @@ def planner_messages(tools: Tools, reader: Reader) -> tuple[Message, ...]:
     return prompting.messages(
         "planner",
         context=prompting.context_lines(reader.context),
-        history=prompting.numbered([prompting.event_line(event) for event in events]),
+        history=prompting.numbered([prompting.event_prompt(event) for event in events]),
         personas=tools.config.personas,
     )
 

@@ -6,16 +6,21 @@ The same functions write the prompts that are served and the rows that are train
 from __future__ import annotations
 
 import hashlib
+import re
 import unicodedata
 from functools import cache
 from importlib.resources import files
 from string import Template
 
 from foretaste.agents.objects import HistoryEvent, UserContext
-from foretaste.serving.chat import Message
+from foretaste.serving.chat import Entity, Message, Part
 
 AGENTS = ("planner", "expert", "arbiter", "explainer")
 TITLE_CHARACTERS = 80
+# Private-use characters around an entity's key and text while a prompt is filled in. `clean` takes
+# them, as all of their kind, out of every text of items and users, so no title can forge one.
+_OPEN, _MIDDLE, _CLOSE = "\ue001", "\ue002", "\ue003"
+_ENTITY = re.compile(f"{_OPEN}([^{_OPEN}-{_CLOSE}]*){_MIDDLE}([^{_OPEN}-{_CLOSE}]*){_CLOSE}")
 
 
 @cache
@@ -32,9 +37,28 @@ def fingerprint() -> str:
 
 
 def messages(agent: str, **fields: object) -> tuple[Message, ...]:
-    """The conversation for one call of an agent; fields are filled in once, never expanded again."""
+    """The conversation for one call of an agent; fields are filled in once, never expanded again.
+
+    What `entity` has marked in the fields becomes an entity of the user's turn.
+    """
     body = Template(template(agent)).substitute({k: str(v) for k, v in fields.items()})
-    return (Message("system", template("system")), Message("user", body))
+    return (Message("system", template("system")), Message("user", _parts(body)))
+
+
+def entity(key: str, text: str) -> str:
+    """Mark cleaned `text` in a field of `messages` as the entity `key`."""
+    return f"{_OPEN}{clean(key)}{_MIDDLE}{text}{_CLOSE}"
+
+
+def _parts(body: str) -> str | tuple[Part, ...]:
+    """A filled template as text, or as text and entities when it names some."""
+    pieces = _ENTITY.split(body)  # text, then key, text of entity, text, again and again
+    if len(pieces) == 1:
+        return body
+    parts: list[Part] = [pieces[0]]
+    for key, text, after in zip(pieces[1::3], pieces[2::3], pieces[3::3], strict=True):
+        parts += [Entity(key, text), after]
+    return tuple(part for part in parts if part)
 
 
 def clean(text: str, characters: int = TITLE_CHARACTERS) -> str:
@@ -69,10 +93,22 @@ def event_line(event: HistoryEvent) -> str:
     ...                         value=5.0))
     'Heat (Crime), rating 5'
     """
+    return f"{_named(event)}{_done(event)}"
+
+
+def event_prompt(event: HistoryEvent) -> str:
+    """The same line for a field of `messages`: the item is an entity, what was done is text."""
+    return f"{entity(event.item_id, _named(event))}{_done(event)}"
+
+
+def _named(event: HistoryEvent) -> str:
     categories = f" ({clean(', '.join(event.categories[:4]))})" if event.categories else ""
+    return f"{clean(event.title)}{categories}"
+
+
+def _done(event: HistoryEvent) -> str:
     value = f" {event.value:g}" if event.value is not None else ""
-    done = "" if event.event == "view" and not value else f", {event.event}{value}"
-    return f"{clean(event.title)}{categories}{done}"
+    return "" if event.event == "view" and not value else f", {clean(event.event, 30)}{value}"
 
 
 def numbered(lines: list[str]) -> str:

@@ -16,11 +16,41 @@ Role = Literal["system", "user", "assistant"]
 
 
 @dataclass(frozen=True)
+class Entity:
+    """One thing that a prompt names: written as its text, or read by the model as one vector.
+
+    Attributes:
+        key: what it is, an item's id for instance; for records.
+        text: what stands in the text form, and what the vector of the hybrid form is made from.
+    """
+
+    key: str
+    text: str
+
+
+Part = str | Entity
+
+
+@dataclass(frozen=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation: plain text, or pieces of text and entities in order.
+
+    >>> Message("user", ("1. ", Entity("i1", "Heat (Crime)"), ", rating 5")).text
+    '1. Heat (Crime), rating 5'
+    """
 
     role: Role
-    content: str
+    content: str | tuple[Part, ...]
+
+    @property
+    def text(self) -> str:
+        """The turn with every entity written out."""
+        return "".join(part if isinstance(part, str) else part.text for part in self.parts)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The turn's pieces in order."""
+        return (self.content,) if isinstance(self.content, str) else self.content
 
 
 @dataclass(frozen=True)

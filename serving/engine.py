@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 from foretaste.serving.chat import ChatModel
 from foretaste.serving.engine_config import DEFAULT_MODEL, EngineConfig
@@ -24,10 +26,9 @@ async def open_chat(config: EngineConfig) -> AsyncIterator[ChatModel]:
             model is missing or refused).
         EngineError: the engine did not start.
     """
+    client = await _client(config)
     if config.endpoint is not None:
-        from foretaste.serving.openai_chat import OpenAIChat
-
-        async with _closing(OpenAIChat(config.endpoint, config.model)) as chat:
+        async with _closing(client(config.endpoint, config.model, alive=None)) as chat:
             yield chat
     elif config.engine == "transformers":
         from foretaste.serving.transformers_chat import TransformersChat
@@ -35,14 +36,25 @@ async def open_chat(config: EngineConfig) -> AsyncIterator[ChatModel]:
         async with _closing(await TransformersChat.load(config)) as chat:
             yield chat
     else:
-        from foretaste.serving.openai_chat import OpenAIChat
         from foretaste.serving.vllm_server import vllm_server_async
 
         async with (
             vllm_server_async(config) as server,
-            _closing(OpenAIChat(server.url, server.model, alive=server.check)) as chat,
+            _closing(client(server.url, server.model, alive=server.check)) as chat,
         ):
             yield chat
+
+
+async def _client(config: EngineConfig) -> Callable[..., ChatModel]:
+    """What asks the server, in the form of `config`; what that form needs is loaded here."""
+    from foretaste.serving.openai_chat import OpenAIChat
+
+    if config.form == "text":
+        return OpenAIChat
+    from foretaste.serving.hybrid_chat import HybridChat, load_hybrid
+
+    writer, vectors = await asyncio.to_thread(load_hybrid, config)
+    return partial(HybridChat, writer=writer, vectors=vectors)
 
 
 @asynccontextmanager

@@ -33,6 +33,14 @@ class EngineConfig(BaseModel):
     endpoint: str | None = Field(
         None, description="Address of an OpenAI-compatible server, such as http://host:8000/v1."
     )
+    form: Literal["text", "hybrid"] = Field(
+        "text",
+        description="How entities of a prompt reach the model: written out, or as one vector each. "
+        "`hybrid` needs `adaptor` and vLLM; an `endpoint` must serve `model` with prompt_embeds.",
+    )
+    adaptor: str | None = Field(
+        None, description="Folder of the adaptor that makes the vectors of the hybrid form."
+    )
     max_model_len: int = Field(
         4096, ge=64, description="Tokens of prompt and answer together; longer asks are refused."
     )

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from foretaste.data.errors import EngineError, InputError, ModelError
+from foretaste.serving.adapters import Adapters
 from foretaste.serving.chat import Answer, Ask, Parsed, Usage
 from foretaste.serving.chat_json import read_answer, strict_schema
 
@@ -38,6 +39,7 @@ class OpenAIChat:
             of ours and has ended, which tells more than a broken connection does.
         api_key: sent as bearer token and shown nowhere; None takes `FORETASTE_API_KEY` or
             `OPENAI_API_KEY` from the environment when there is one.
+        adapters: finds the adapter that an ask names; None sends the name as it is.
 
     Raises:
         InputError: `url` is not an http address.
@@ -50,11 +52,12 @@ class OpenAIChat:
         *,
         alive: Callable[[], None] | None = None,
         api_key: str | None = None,
+        adapters: Adapters | None = None,
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise InputError(f"An address like http://host:8000/v1 was expected, not {url!r}.")
-        self._model, self._alive = model, alive
+        self._model, self._alive, self._adapters = model, alive, adapters
         self._where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         key = api_key or next((os.environ[name] for name in KEY_VARIABLES if os.getenv(name)), None)
         self._client = httpx.AsyncClient(
@@ -80,7 +83,8 @@ class OpenAIChat:
         started = time.perf_counter()
         try:
             async with asyncio.timeout(ask.deadline_s):
-                reply = await self._reply(self._body(ask))
+                path, body = await self.request(ask)
+                reply = await self._reply(path, body)
         except TimeoutError as error:
             self._check_alive()
             raise EngineError(
@@ -89,14 +93,30 @@ class OpenAIChat:
             ) from error
         return self._read(ask, reply, (time.perf_counter() - started) * 1000)
 
+    async def models(self) -> list[str]:
+        """The models and adapters that the endpoint says it serves; empty when it does not say."""
+        try:
+            reply = (await self._client.get("models", timeout=_CONNECT_S)).json()
+            return [str(one["id"]) for one in reply["data"]]
+        except (httpx.HTTPError, ValueError, LookupError, TypeError):
+            return []
+
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()
 
-    def _body(self, ask: Ask[Any]) -> dict[str, Any]:
+    async def request(self, ask: Ask[Any]) -> tuple[str, dict[str, Any]]:
+        """Where an ask is posted, below the address, and the JSON body that is posted."""
+        turns = [{"role": turn.role, "content": turn.text} for turn in ask.messages]
+        return "chat/completions", {"messages": turns, **self.decoding(ask)}
+
+    def decoding(self, ask: Ask[Any]) -> dict[str, Any]:
+        """The part of a body that is no prompt: model or adapter, length, sampling, schema."""
+        adapter = ask.adapter
+        if self._adapters is not None:
+            adapter = self._adapters.resolve(adapter)
         return {
-            "model": ask.adapter or self._model,
-            "messages": [{"role": turn.role, "content": turn.content} for turn in ask.messages],
+            "model": adapter or self._model,
             "max_tokens": ask.max_tokens,
             "temperature": ask.temperature,
             "seed": ask.seed,
@@ -110,11 +130,16 @@ class OpenAIChat:
             },
         }
 
-    async def _reply(self, body: dict[str, Any]) -> httpx.Response:
+    @staticmethod
+    def written(choice: dict[str, Any]) -> Any:
+        """What was written, out of one choice of a reply."""
+        return choice["message"]["content"]
+
+    async def _reply(self, path: str, body: dict[str, Any]) -> httpx.Response:
         """The successful response; faults of transport are tried again, refusals are not."""
         for pause_s in [_FIRST_PAUSE_S * 2**attempt for attempt in range(RETRIES)]:
             try:
-                response = await self._client.post("chat/completions", json=body)
+                response = await self._client.post(path, json=body)
             except httpx.RequestError:
                 await self._wait_for_death()
                 await asyncio.sleep(pause_s)
@@ -124,7 +149,7 @@ class OpenAIChat:
                 return await self._accepted(response, str(body["model"]))
             await asyncio.sleep(asked)
         try:
-            response = await self._client.post("chat/completions", json=body)
+            response = await self._client.post(path, json=body)
         except httpx.RequestError as error:
             raise EngineError(
                 f"{self._where} could not be reached ({type(error).__name__}: {error}); "
@@ -139,9 +164,10 @@ class OpenAIChat:
         if response.status_code >= 500:
             await self._wait_for_death()
         if response.status_code == 404:
+            known = ", ".join(await self.models()) or "none that it tells"
             raise ModelError(
                 f"{self._where} does not know the model or adapter {model!r} ({said}); "
-                "name one that it serves."
+                f"it serves: {known}."
             )
         if response.status_code in (401, 403):
             raise InputError(
@@ -153,7 +179,7 @@ class OpenAIChat:
         try:
             reply = response.json()
             choice = reply["choices"][0]
-            text = choice["message"]["content"] or ""
+            text = self.written(choice) or ""
             usage = _usage(reply.get("usage") or {}, ms)
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise EngineError(

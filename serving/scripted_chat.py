@@ -69,7 +69,7 @@ class ScriptedChat:
             raise said
         text = _text(said)
         usage = Usage(
-            prompt=sum(len(turn.content.split()) for turn in ask.messages),
+            prompt=sum(len(turn.text.split()) for turn in ask.messages),
             completion=len(text.split()),
             ms=(time.perf_counter() - started) * 1000,
         )

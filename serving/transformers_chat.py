@@ -166,7 +166,7 @@ class TransformersChat:
         return results
 
     def _prompt(self, ask: Ask[Any]) -> list[int]:
-        turns = [{"role": turn.role, "content": turn.content} for turn in ask.messages]
+        turns = [{"role": turn.role, "content": turn.text} for turn in ask.messages]
         encoded = self._tokenizer.apply_chat_template(
             turns, add_generation_prompt=True, return_dict=True
         )

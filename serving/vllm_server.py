@@ -140,7 +140,7 @@ def vllm_command(config: EngineConfig, folder: Path, port: int) -> list[str]:
     if config.enable_lora:
         command += ["--enable-lora", "--max-loras", str(config.max_loras)]
         command += ["--max-lora-rank", str(config.max_lora_rank)]
-    if config.prompt_embeds:
+    if config.prompt_embeds or config.form == "hybrid":
         command.append("--enable-prompt-embeds")
     return command
 

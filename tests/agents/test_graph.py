@@ -7,6 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from foretaste.agents.objects import Request
 from foretaste.agents.recommend import Run, recommend, stream
 from foretaste.agents.schemas import ArbiterAnswer, ExpertAnswer, PlannerAnswer
@@ -15,8 +18,6 @@ from foretaste.data.errors import EngineError, InputError
 from foretaste.serving.chat import Ask
 from foretaste.serving.index.filters import ItemFilter
 from foretaste.serving.scripted_chat import ScriptedChat
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 KEYS = {
     "user_id",
@@ -45,7 +46,7 @@ def _good(ask: Ask[Any]) -> dict[str, Any]:
             ]
         }
     if ask.schema is ExpertAnswer:
-        romance = "Paris Spring" in ask.messages[-1].content
+        romance = "Paris Spring" in ask.messages[-1].text
         words = ["romance comedy", "romance drama"] if romance else ["sci-fi action", "robot dawn"]
         return {"tags": [{"tag": tag, "why": "it fits well"} for tag in words]}
     if ask.schema is ArbiterAnswer:
@@ -57,7 +58,10 @@ def test_a_good_model_is_believed(tools: Tools) -> None:
     chat = ScriptedChat(_good)
     result = _run(tools, chat, user_id="ann", n=5)
     assert set(result) >= KEYS
-    assert [persona["name"] for persona in result["personas"]] == ["Sci-Fi Action", "Romance Comedy"]
+    assert [persona["name"] for persona in result["personas"]] == [
+        "Sci-Fi Action",
+        "Romance Comedy",
+    ]
     assert result["personas"][0]["evidence"] == ("space-1", "space-3")
     assert {tag["text"] for tag in result["tags"] if tag["kept"]} == {
         "sci-fi action",
@@ -79,7 +83,9 @@ def test_an_unusable_answer_is_counted_and_replaced(tools: Tools, answer: Any) -
     for node in ("planner", "expert", "arbiter", "explainer"):
         row = result["fallbacks"][node]
         assert row["fallbacks"] == row["calls"] == len(row["reasons"]) > 0
-    assert result["tokens"]["planner"]["completion"] > 0, "tokens of a bad answer count all the same"
+    assert result["tokens"]["planner"]["completion"] > 0, (
+        "tokens of a bad answer count all the same"
+    )
     assert len(result["recommendations"]) == 5
     assert all(one["explanation"] for one in result["recommendations"])
 
@@ -171,9 +177,13 @@ def test_a_hostile_title_changes_nothing_but_its_own_line(tools: Tools) -> None:
     assert order == [one["item_id"] for one in without["recommendations"]][: len(order)]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
-    history=st.lists(st.sampled_from(["space-1", "space-2", "love-1", "fear-1", "odd-1"]), max_size=6),
+    history=st.lists(
+        st.sampled_from(["space-1", "space-2", "love-1", "fear-1", "odd-1"]), max_size=6
+    ),
     n=st.integers(1, 15),
     consumed=st.booleans(),
     text=st.text(max_size=80),

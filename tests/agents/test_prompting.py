@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from foretaste.agents import prompting
 from foretaste.agents.context import read
 from foretaste.agents.objects import HistoryEvent, Request
 from foretaste.agents.planner import planner_messages
 from foretaste.agents.tools import Tools
-from hypothesis import given
-from hypothesis import strategies as st
+from foretaste.serving.chat import Entity
 
 
 def test_the_planner_reads_numbered_lines_between_the_data_marks(tools: Tools) -> None:
     system, user = planner_messages(tools, read(tools.dataset, Request(user_id="ann")))
     assert system.role == "system"
-    assert "Person: age 24" in user.content
-    assert "2. Mars Colony (1999) (Sci-Fi, Action), rating 4" in user.content
-    assert user.content.index("</data>") > user.content.index("Mars Colony")
-    assert user.content.count("<data>") == user.content.count("</data>") == 1
+    assert "Person: age 24" in user.text
+    assert "2. Mars Colony (1999) (Sci-Fi, Action), rating 4" in user.text
+    assert user.text.index("</data>") > user.text.index("Mars Colony")
+    assert user.text.count("<data>") == user.text.count("</data>") == 1
 
 
 @given(st.text(max_size=300))
@@ -35,7 +37,7 @@ def test_a_field_is_never_expanded_again(title: str) -> None:
     _, user = prompting.messages(
         "expert", context=title, persona="p", evidence="e", tags=3, examples="x"
     )
-    assert title in user.content
+    assert title in user.text
 
 
 @pytest.mark.parametrize("agent", prompting.AGENTS)
@@ -44,6 +46,31 @@ def test_every_agent_has_its_prompt_and_the_instruction_comes_last(agent: str) -
     assert text.startswith("<data>")
     assert text.index("$context") < text.index("</data>")
     assert not text.endswith("</data>")
+
+
+def test_items_are_entities_of_the_prompt_and_read_the_same_written_out(tools: Tools) -> None:
+    _, user = planner_messages(tools, read(tools.dataset, Request(user_id="ann")))
+    found = [part for part in user.parts if not isinstance(part, str)]
+    assert found[1] == Entity("space-3", "Mars Colony (1999) (Sci-Fi, Action)")
+    assert len(found) == 3
+    assert "2. Mars Colony (1999) (Sci-Fi, Action), rating 4\n" in user.text
+
+
+@given(st.text(alphabet="\ue001\ue002\ue003ab$ {}", max_size=40), st.text(max_size=20))
+def test_no_title_can_forge_an_entity(title: str, key: str) -> None:
+    event = HistoryEvent(item_id=key, title=title, categories=(title,), event=title)
+    _, user = prompting.messages(
+        "expert",
+        context=prompting.clean(title),
+        persona=prompting.clean(title),
+        evidence=prompting.event_prompt(event),
+        tags=3,
+        examples="x",
+    )
+    entities = [part for part in user.parts if isinstance(part, Entity)]
+    assert [entity.key for entity in entities] == [prompting.clean(key)]
+    assert prompting.event_line(event).startswith(entities[0].text)
+    assert not set("\ue001\ue002\ue003") & set(user.text)
 
 
 def test_the_fingerprint_is_of_the_words() -> None:
