@@ -84,7 +84,7 @@ class OpenAIChat:
         try:
             async with asyncio.timeout(ask.deadline_s):
                 path, body = await self.request(ask)
-                reply = await self._reply(path, body)
+                reply = await self._accepted(await self.post(path, body), str(body["model"]))
         except TimeoutError as error:
             self._check_alive()
             raise EngineError(
@@ -135,34 +135,44 @@ class OpenAIChat:
         """What was written, out of one choice of a reply."""
         return choice["message"]["content"]
 
-    async def _reply(self, path: str, body: dict[str, Any]) -> httpx.Response:
-        """The successful response; faults of transport are tried again, refusals are not."""
+    async def post(self, path: str, body: dict[str, Any]) -> httpx.Response:
+        """The response to a request, whatever its status.
+
+        Faults of transport are tried again, and a server that is busy (429 or 503 with
+        Retry-After) is waited for.
+
+        Args:
+            path: below the address, such as `chat/completions`.
+            body: sent as JSON.
+
+        Raises:
+            EngineError: the server cannot be reached, or is one of ours and has ended.
+        """
         for pause_s in [_FIRST_PAUSE_S * 2**attempt for attempt in range(RETRIES)]:
             try:
                 response = await self._client.post(path, json=body)
             except httpx.RequestError:
-                await self._wait_for_death()
+                await self.notice_death()
                 await asyncio.sleep(pause_s)
                 continue
             asked = _asked_to_wait(response)
             if asked is None:
-                return await self._accepted(response, str(body["model"]))
+                return response
             await asyncio.sleep(asked)
         try:
-            response = await self._client.post(path, json=body)
+            return await self._client.post(path, json=body)
         except httpx.RequestError as error:
             raise EngineError(
                 f"{self._where} could not be reached ({type(error).__name__}: {error}); "
                 "check that the server runs and the address is right."
             ) from error
-        return await self._accepted(response, str(body["model"]))
 
     async def _accepted(self, response: httpx.Response, model: str) -> httpx.Response:
         if response.is_success:
             return response
         said = _what_it_said(response)
         if response.status_code >= 500:
-            await self._wait_for_death()
+            await self.notice_death()
         if response.status_code == 404:
             known = ", ".join(await self.models()) or "none that it tells"
             raise ModelError(
@@ -195,8 +205,12 @@ class OpenAIChat:
         if self._alive is not None:
             self._alive()
 
-    async def _wait_for_death(self) -> None:
-        """Give a server of ours the time to end when it is about to, so that its log is named."""
+    async def notice_death(self) -> None:
+        """Give a server of ours the time to end when it is about to, so that its log is named.
+
+        Raises:
+            EngineError: it has ended.
+        """
         if self._alive is None:
             return
         for _ in range(round(_DEATH_NOTICE_S / 0.1)):

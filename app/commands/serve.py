@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from foretaste.app.console import say
+from foretaste.app.console import JsonOption, emit, say
 
 _LOOK_SECONDS = 1.0
 
@@ -111,6 +112,42 @@ def remove(name: Annotated[str, typer.Argument(help="Whose key it is.")]) -> Non
 
     remove_key(name)
     say(f"The key of {name} is gone.")
+
+
+@group.command("batch")
+def batch(
+    source: Annotated[Path, typer.Argument(metavar="IN.JSONL", help="Requests, one a line.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT.JSONL", help="Results, appended.")],
+    model: Annotated[
+        str, typer.Option(help="Engine's model; the model of requests that name none.")
+    ] = "bundled:smollm2-135m-instruct",
+    endpoint: Annotated[
+        str | None, typer.Option(help="URL of an OpenAI-compatible API to send them to.")
+    ] = None,
+    concurrency: Annotated[
+        int, typer.Option(min=1, max=1024, help="Requests under way at a time.")
+    ] = 32,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", help="engine.FIELD=VALUE; repeatable.")
+    ] = None,
+    json_target: JsonOption = None,
+) -> None:
+    """Run a file of requests in OpenAI's batch form; the same command goes on after a stop.
+
+    Every custom_id gets one line in OUT.JSONL, refused requests one with their reason.
+    """
+    from foretaste.app.batching import run_files
+
+    counts = run_files(
+        source,
+        target,
+        model=model,
+        endpoint=endpoint,
+        concurrency=concurrency,
+        settings=tuple(setting or ()),
+    )
+    say(f"{counts['requests']} requests are answered, {counts['before']} of them before.")
+    emit(counts, json_target)
 
 
 def _engine_alone(model: str, port: int | None, settings: tuple[str, ...]) -> None:
