@@ -65,7 +65,7 @@ def ranking(
         typer.Option(
             min=0, help="Users of the table of the graph without a model; 0 leaves it out."
         ),
-    ] = 2000,
+    ] = 1000,
     seed: Annotated[int, typer.Option(help="Of samples and of the bootstrap.")] = 0,
     resamples: Annotated[
         int, typer.Option(min=100, help="Bootstrap resamples behind each interval.")

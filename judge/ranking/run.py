@@ -49,7 +49,7 @@ class Settings:
     embedder: str = DEFAULT_EMBEDDER
     seed: int = 0
     resamples: int = 1000
-    channel_users: int = 2000
+    channel_users: int = 1000
 
 
 def run(settings: Settings) -> dict[str, Any]:
