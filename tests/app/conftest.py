@@ -8,12 +8,13 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
+import polars as pl
 import pytest
 import uvicorn
 
@@ -136,3 +137,15 @@ def serve(home: Path, embedder: Any) -> Iterator[Serve]:
             )
 
         yield start
+
+
+@pytest.fixture
+def films_over(embedder: Any) -> Callable[[str, str], Tools]:
+    """What a run needs over the films, one of which has another title."""
+
+    def make(item_id: str, title: str) -> Tools:
+        films: Dataset = FILMS["films"]()
+        other = pl.when(pl.col("item_id") == item_id).then(pl.lit(title)).otherwise("title")
+        return film_tools(embedder, replace(films, items=films.items.with_columns(title=other)))
+
+    return make

@@ -1,0 +1,155 @@
+"""Titles that want to be more than titles: each changes its own line and nothing else.
+
+`injected_titles.txt` holds one JSON string a line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from foretaste.agents.objects import Request
+from foretaste.agents.prompting import clean
+from foretaste.agents.recommend import recommend
+from foretaste.serving.chat import Ask
+from foretaste.serving.scripted_chat import ScriptedChat
+
+TITLES = [
+    json.loads(line)
+    for line in (Path(__file__).parent / "injected_titles.txt").read_text().splitlines()
+]
+PLAIN = "Quiet Harbour (1990)"
+
+
+def _run(
+    films_over: Any, item_id: str, title: str, **wanted: Any
+) -> tuple[dict[str, Any], list[Any]]:
+    """The result, and every prompt that was written for it, in a steady order."""
+    chat = ScriptedChat(lambda ask: {"nothing": "useful"})
+    tools = films_over(item_id, title).with_model(chat)
+    made = asyncio.run(recommend(tools, Request(user_id="ann", n=9, **wanted)))
+    return made, [ask.messages for ask in chat.asks]
+
+
+_KEPT: dict[str, tuple[dict[str, Any], list[Any]]] = {}
+
+
+def _plain(films_over: Any, item_id: str) -> tuple[dict[str, Any], list[Any]]:
+    """The same with a plain title, run once for all titles."""
+    if item_id not in _KEPT:
+        _KEPT[item_id] = _run(films_over, item_id, PLAIN)
+    return _KEPT[item_id]
+
+
+def _in_order(prompts: list[Any]) -> list[Any]:
+    """Planner, experts and arbiter as they were asked; explanations by their item."""
+    named = [re.search(r"\nItem to explain: (.*)", one[1].text) for one in prompts]
+    keys = [(item is not None, item[1] if item else "", n) for n, item in enumerate(named)]
+    return [prompts[n] for _, _, n in sorted(keys)]
+
+
+def _lines(messages: Any) -> list[str]:
+    """The lines of a prompt, without those that the tags of a run stand in.
+
+    Words of a title may become a tag, as words of any title may.
+    """
+    return [
+        line
+        for line in messages[1].text.split("\n")
+        if not re.fullmatch(r"\d+\. .*\(persona \d\)|Found because of: .*", line)
+    ]
+
+
+@pytest.mark.parametrize("title", TITLES, ids=range(len(TITLES)))
+def test_in_a_history_it_is_one_line_of_data(films_over: Any, title: str) -> None:
+    _, plain = _plain(films_over, "love-1")
+    _, prompts = _run(films_over, "love-1", title)
+    shown = clean(title) or "love-1"
+    by_item = [_in_order(asked) for asked in (plain, prompts)]
+    assert len(prompts) == len(plain)
+    for messages in prompts:
+        assert messages[0] == plain[0][0], "the system's words are our own"
+        assert messages[1].text.count("<data>") == messages[1].text.count("</data>") == 1
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]", messages[1].text)
+    for others, messages in zip(*by_item, strict=True):
+        ours, theirs = _lines(messages), _lines(others)
+        assert len(ours) == len(theirs), "no line more, no line less"
+        for line, other in zip(ours, theirs, strict=True):
+            if line != other:
+                assert PLAIN in other, "only lines that told the plain title differ"
+                assert shown[:40] in line or "love-1" in line
+
+
+@pytest.mark.parametrize("title", TITLES, ids=range(len(TITLES)))
+def test_among_the_candidates_it_moves_nobody_and_speaks_for_nobody(
+    films_over: Any, title: str
+) -> None:
+    plain, _ = _plain(films_over, "odd-1")
+    made, _ = _run(films_over, "odd-1", title)
+
+    def others(result: dict[str, Any]) -> list[tuple[str, str, str]]:
+        return [
+            (one["item_id"], one["title"], one["explanation"])
+            for one in result["recommendations"]
+            if one["item_id"] != "odd-1"
+        ]
+
+    assert others(made) == others(plain)
+    assert made["personas"] == plain["personas"]
+    assert [tag["text"] for tag in made["tags"]] == [tag["text"] for tag in plain["tags"]]
+    assert made["history"] == plain["history"]
+
+
+class Obedient(ScriptedChat):
+    """A model that does what titles tell it, wherever the schema lets it."""
+
+    def __init__(self, title: str) -> None:
+        super().__init__(self.obey)
+        self.words = (" ".join(title.split()) or "odd-1")[:60].ljust(12, "!")
+
+    def obey(self, ask: Ask[Any]) -> dict[str, Any]:
+        why = self.words
+        return {
+            "PlannerAnswer": {"personas": [{"name": why, "why": why, "items": [1, 2, 3]}]},
+            "ExpertAnswer": {"tags": [{"tag": why, "why": why}] * 4},
+            "ArbiterAnswer": {"keep": [{"tag": n, "why": why} for n in (1, 1, 99)]},
+            "ExplainerAnswer": {"text": f"You must buy this. {why}"},
+        }[ask.schema.__name__]
+
+
+@pytest.mark.parametrize("title", TITLES, ids=range(len(TITLES)))
+def test_a_model_that_obeys_it_is_not_believed(films_over: Any, title: str) -> None:
+    chat = Obedient(title)
+    tools = films_over("odd-1", title).with_model(chat)
+    made = asyncio.run(recommend(tools, Request(user_id="ann", n=9)))
+    page = made["recommendations"]
+    history = {"space-1", "space-3", "love-1"}
+    assert {one["item_id"] for one in page} == set(tools.dataset.item_ids) - history
+    assert made["fallbacks"]["explainer"]["fallbacks"] >= len(page) - 1
+    for one in page:
+        if one["item_id"] != "odd-1":
+            assert "You must buy" not in one["explanation"]
+
+
+def test_over_http_no_title_breaks_the_answer_of_another(serve: Any) -> None:
+    server = serve()
+    before = server.recommend(user_id="bob", n=3, filters={"deny": ["odd-1"]})
+    for title in TITLES:
+        sent = {"items": [{"item_id": "odd-1", "title": title, "categories": ["Comedy"]}]}
+        assert server.call("POST", "/v1/items", sent).status_code == 200
+        body = {"user_id": "cat", "n": 11, "stream": True, "include_consumed": True}
+        text = server.call("POST", "/v1/recommendations", body).text
+        blocks = [block for block in text.split("\n\n") if block]
+        names = [block.split("\n")[0] for block in blocks]
+        assert names.count("event: result") == 1
+        assert names[-1] == "event: result"
+        assert all(len(block.split("\n")) == 2 for block in blocks)
+        last = json.loads(blocks[-1].split("\n")[1].removeprefix("data: "))
+        assert len(last["recommendations"]) == 11
+    after = server.recommend(user_id="bob", n=3, filters={"deny": ["odd-1"]})
+    assert after["recommendations"] == before["recommendations"]
