@@ -46,6 +46,20 @@ class EngineError(ForetasteError):
         super().__init__(f"{message} Its log: {log}" if log else message)
 
 
+class EngineUnavailable(EngineError):
+    """The engine is being started again; the same request can be answered soon.
+
+    Args:
+        message: the sentence for the user.
+        retry_after: seconds after which asking again makes sense.
+        log: as in `EngineError`.
+    """
+
+    def __init__(self, message: str, retry_after: float, log: Path | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(message, log)
+
+
 class UnreadableAnswer(ForetasteError):
     """A model's answer does not fit the schema it was given. Its tokens were still spent.
 

@@ -123,15 +123,17 @@ class Adapters:
         for served in gone:
             await self._unload(served)
 
-    async def load_again(self) -> None:
-        """Load everything into a server that was started again and knows nothing."""
+    async def load_again(self, url: str) -> None:
+        """Load everything into the server at `url`, which was started anew and knows nothing."""
         async with self._turn:
             for adapter in self._loaded.values():
-                await self._post("load_lora_adapter", adapter.served, adapter.folder)
+                await self._post("load_lora_adapter", adapter.served, adapter.folder, url)
 
     async def _unload(self, served: str) -> None:
         async with self._turn:
-            adapter = self._loaded.pop(served)
+            adapter = self._loaded.pop(served, None)
+            if adapter is None:
+                return
             if self._newest.get(adapter.name) == served:
                 del self._newest[adapter.name]
                 others = [one for one in self._loaded.values() if one.name == adapter.name]
@@ -139,13 +141,15 @@ class Adapters:
                     self._newest[adapter.name] = others[-1].served
             await self._post("unload_lora_adapter", served, None)
 
-    async def _post(self, what: str, served: str, folder: Path | None) -> None:
+    async def _post(
+        self, what: str, served: str, folder: Path | None, url: str | None = None
+    ) -> None:
         body: dict[str, Any] = {"lora_name": served}
         if folder is not None:
             body["lora_path"] = str(folder)
         try:
             async with httpx.AsyncClient(timeout=_LOAD_S, trust_env=False) as client:
-                response = await client.post(f"{self.url()}/{what}", json=body)
+                response = await client.post(f"{url or self.url()}/{what}", json=body)
         except httpx.HTTPError as error:
             raise EngineError(
                 f"vLLM could not be asked to change its adapters ({type(error).__name__}); "
@@ -158,6 +162,25 @@ class Adapters:
         if not response.is_success:
             said = " ".join(response.text.split())[:300]
             raise EngineError(f"vLLM refused {what} of {served}: {said}")
+
+
+def listed(text: str) -> list[tuple[str, str | None, Path]]:
+    """Name, version and folder of each adapter in `EngineConfig.adapters`.
+
+    >>> listed("films=/a, books@2=/b")
+    [('films', None, PosixPath('/a')), ('books', '2', PosixPath('/b'))]
+
+    Raises:
+        InputError: an entry is not NAME=FOLDER or NAME@VERSION=FOLDER.
+    """
+    found = []
+    for entry in text.split(","):
+        asked, equals, folder = entry.strip().partition("=")
+        name, _, version = asked.partition("@")
+        if not equals or not name or not folder:
+            raise InputError(f"engine.adapters expects NAME=FOLDER, not {entry.strip()!r}.")
+        found.append((name, version or None, Path(folder).expanduser()))
+    return found
 
 
 def check_adapter(folder: Path, max_rank: int) -> str:

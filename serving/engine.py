@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
+from foretaste.serving.adapters import Adapters, check_adapter, listed
 from foretaste.serving.chat import ChatModel
 from foretaste.serving.engine_config import DEFAULT_MODEL, EngineConfig
 
@@ -36,13 +37,49 @@ async def open_chat(config: EngineConfig) -> AsyncIterator[ChatModel]:
         async with _closing(await TransformersChat.load(config)) as chat:
             yield chat
     else:
-        from foretaste.serving.vllm_server import vllm_server_async
-
-        async with (
-            vllm_server_async(config) as server,
-            _closing(client(server.url, server.model, alive=server.check)) as chat,
-        ):
+        async with _own_vllm(config, client) as chat:
             yield chat
+
+
+@asynccontextmanager
+async def _own_vllm(
+    config: EngineConfig, client: Callable[..., ChatModel]
+) -> AsyncIterator[ChatModel]:
+    """vLLM started here, with the adapters that `config` names; started again when it says so."""
+    from foretaste.serving.vllm_server import VllmServer, vllm_server_async
+    from foretaste.serving.vllm_supervisor import SupervisedChat, supervised
+
+    address: list[Callable[[], str]] = []
+    adapters = _adapters(config, lambda: address[0]())
+
+    def connect(server: VllmServer) -> ChatModel:
+        return client(server.url, server.model, alive=server.check, adapters=adapters)
+
+    async with AsyncExitStack() as stack:
+        if config.restart:
+            supervisor = await stack.enter_async_context(supervised(config, adapters))
+            address.append(lambda: supervisor.server().url)
+            chat: ChatModel = SupervisedChat(supervisor, connect)
+        else:
+            server = await stack.enter_async_context(vllm_server_async(config))
+            address.append(lambda: server.url)
+            chat = connect(server)
+        await _load(config, adapters)
+        yield await stack.enter_async_context(_closing(chat))
+
+
+def _adapters(config: EngineConfig, url: Callable[[], str]) -> Adapters | None:
+    if not config.enable_lora and config.adapters is None:
+        return None
+    for _, _, folder in listed(config.adapters) if config.adapters else ():
+        check_adapter(folder, config.max_lora_rank)  # before the engine is waited for
+    return Adapters(url, config.max_lora_rank)
+
+
+async def _load(config: EngineConfig, adapters: Adapters | None) -> None:
+    if adapters is not None and config.adapters is not None:
+        for name, version, folder in listed(config.adapters):
+            await adapters.load(name, folder, version)
 
 
 async def _client(config: EngineConfig) -> Callable[..., ChatModel]:

@@ -78,6 +78,11 @@ class EngineConfig(BaseModel):
     enable_lora: bool = Field(
         False, description="Accept LoRA adapters, also while running (vLLM's load_lora_adapter)."
     )
+    adapters: str | None = Field(
+        None,
+        description="Adapters loaded at the start, NAME=FOLDER or NAME@VERSION=FOLDER, with commas "
+        "between them; switches `enable_lora` on.",
+    )
     max_loras: int = Field(2, ge=1, description="Adapters in one batch.")
     max_lora_rank: Literal[8, 16, 32, 64, 128, 256] = Field(
         16, description="Largest rank of an adapter."
@@ -91,6 +96,9 @@ class EngineConfig(BaseModel):
         "for machines with many cores. None starts one process less, unbound.",
     )
     port: int | None = Field(None, ge=1, le=65535, description="Port on 127.0.0.1; None picks one.")
+    restart: bool = Field(
+        False, description="Start vLLM again when it ends; for servers that run on."
+    )
     startup_timeout_s: float = Field(
         600.0, gt=0, description="Seconds after which a start is given up."
     )

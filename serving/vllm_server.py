@@ -137,7 +137,7 @@ def vllm_command(config: EngineConfig, folder: Path, port: int) -> list[str]:
         command += ["--kv-cache-memory-bytes", str(int(config.kv_cache_gb * 2**30))]
     if config.enforce_eager:
         command.append("--enforce-eager")
-    if config.enable_lora:
+    if config.enable_lora or config.adapters:
         command += ["--enable-lora", "--max-loras", str(config.max_loras)]
         command += ["--max-lora-rank", str(config.max_lora_rank)]
     if config.prompt_embeds or config.form == "hybrid":
@@ -157,7 +157,7 @@ def vllm_environment(config: EngineConfig) -> dict[str, str]:
         "VLLM_LOGGING_COLOR": "0",
         "PYTHONUNBUFFERED": "1",
     }
-    if config.enable_lora:
+    if config.enable_lora or config.adapters:
         environment["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "1"
     if not is_cpu_build():
         return environment
@@ -186,6 +186,12 @@ def free_port() -> int:
             probe.bind(("127.0.0.1", port))
             return port
     raise ForetasteError("No free port between 20000 and 32000 on 127.0.0.1; close some servers.")
+
+
+def expected_start_s() -> float:
+    """Seconds that a start takes here, by the last one."""
+    memory = _memory()
+    return float(read_json(memory)["seconds"]) if memory.exists() else _FIRST_GUESS_SECONDS
 
 
 def log_tail(log: Path, lines: int = TAIL_LINES) -> str:
@@ -228,8 +234,7 @@ def _launch(config: EngineConfig, folder: Path) -> VllmServer:
 
 def _until_ready(server: VllmServer, config: EngineConfig) -> Iterator[float]:
     """Yield pauses until the server answers, showing progress against the last start's time."""
-    memory = subfolder("cache") / "vllm_start.json"
-    expected = float(read_json(memory)["seconds"]) if memory.exists() else _FIRST_GUESS_SECONDS
+    expected = expected_start_s()
     started = time.monotonic()
     with meter(f"vLLM starts with {config.model}", expected, "s") as progress:
         while not server.ready():
@@ -243,7 +248,11 @@ def _until_ready(server: VllmServer, config: EngineConfig) -> Iterator[float]:
             _advance_to(progress, min(spent, expected))
             yield _POLL_SECONDS
         _advance_to(progress, expected)
-    write_json(memory, {"seconds": round(time.monotonic() - started, 1)})
+    write_json(_memory(), {"seconds": round(time.monotonic() - started, 1)})
+
+
+def _memory() -> Path:
+    return subfolder("cache") / "vllm_start.json"
 
 
 def _advance_to(progress: Meter, done: float) -> None:
