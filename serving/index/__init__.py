@@ -1,7 +1,9 @@
 """Items found by vector or by word, with filters inside the search.
 
 * `base` the seam: what an index is, and what a search gives back.
-* `exact` every vector compared, on FAISS; `ivf` the nearest groups only, for large catalogues.
+* `exact` every vector compared, on FAISS; `ivf` the nearest groups only, for large catalogues;
+  `lance` the same on disk or in an object store, by LanceDB, when they outgrow memory.
+* `calibration` how many groups a search looks into, measured when an index is built.
 * `text` BM25 over the items' words; `fusion` several rankings made into one.
 * `live` items added, changed and removed while searches run; `journal` keeps those changes.
 * `filters` which items may be found, as one mask.

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from foretaste.data.errors import InputError
 
-Kind = Literal["exact", "ivf"]
+Kind = Literal["exact", "ivf", "lance"]
 
 
 class IndexInfo(BaseModel, frozen=True, extra="forbid"):
@@ -25,8 +25,8 @@ class IndexInfo(BaseModel, frozen=True, extra="forbid"):
         dimension: numbers in a vector.
         catalogue_fingerprint: of the items table (`DatasetInfo.catalogue_fingerprint`).
         embedder_fingerprint: of the embedder whose vectors these are (`Embedder.fingerprint`).
-        probes: groups that a search of an `ivf` index looks into.
-        recall: share of the true 100 nearest that it found when it was built.
+        probes: groups that a search looks into; 0 where all vectors are compared.
+        recall: share of the true 100 nearest that it found for questions asked when it was built.
     """
 
     kind: Kind

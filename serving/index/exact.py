@@ -18,7 +18,7 @@ from foretaste.serving.index.base import (
     check_mask,
     check_pairs,
 )
-from foretaste.serving.index.saved import write_saved
+from foretaste.serving.index.saved import write_faiss, write_saved
 
 _SMALL_BATCH = 16  # queries; FAISS compares fewer than 20 one after the other anyway
 
@@ -80,7 +80,7 @@ class ExactIndex:
 
     def save(self, folder: Path) -> None:
         """Keep it in `folder`, replacing what an earlier save left there in one step."""
-        write_saved(folder, self._info, self._item_ids, self._index)
+        write_saved(folder, self._info, self._item_ids, write_faiss(self._index))
 
 
 @contextmanager

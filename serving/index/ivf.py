@@ -1,9 +1,9 @@
 """The index of large catalogues: items grouped around centres, only the nearest groups compared.
 
 FAISS's inverted lists over spherical k-means centres, vectors kept in 16-bit floats (2 d bytes an
-item, half of the exact index). How many groups a search looks into is not guessed but measured on
-the catalogue itself when the index is built, so that `TARGET_RECALL` of the true 100 nearest are
-found. Why not HNSW: docs/log.md, "The item index".
+item, half of the exact index). How many groups a search looks into is not guessed but measured with
+questions that are no items when the index is built (`calibration`), so that `TARGET_RECALL` of the
+true 100 nearest are found. Why not HNSW: docs/log.md, "The item index".
 
 Filters decide which groups are looked into: groups without an allowed item are passed over, and the
 search goes on until it has seen as many allowed items as an unfiltered search sees items. Up to
@@ -29,15 +29,12 @@ from foretaste.serving.index.base import (
     check_mask,
     check_pairs,
 )
+from foretaste.serving.index.calibration import DEPTH, Truth, choose_probes
 from foretaste.serving.index.exact import as_hits, few_threads, selecting
-from foretaste.serving.index.saved import write_saved
+from foretaste.serving.index.saved import write_faiss, write_saved
 
-TARGET_RECALL = 0.995  # of the true 100 nearest, on items of the catalogue as queries
-# Groups a search may look into, tried in this order. Items find each other more easily than titles
-# from outside find them (1 M items: .997 against .971 at 32 groups), so fewer than 128 are not tried:
-# there titles from outside find .994.
-_PROBES = (128, 192, 256, 384, 512, 768)
-_SAMPLE = 200  # items whose own search is measured
+TARGET_RECALL = 0.995  # of the true 100 nearest
+_PROBES = (16, 32, 64, 96, 128, 192, 256, 384, 512, 768)  # groups to look into, tried in this order
 _TRAIN_PER_LIST = 40  # vectors a centre is learned from
 _ROUNDS = 10  # of k-means
 _BLOCK = 50_000  # vectors added at once
@@ -62,13 +59,24 @@ class IvfIndex:
 
     @classmethod
     def build(
-        cls, info: IndexInfo, item_ids: Sequence[str], vectors: NDArray[np.float32]
+        cls,
+        info: IndexInfo,
+        item_ids: Sequence[str],
+        vectors: NDArray[np.float32],
+        asked: NDArray[np.float32],
     ) -> IvfIndex:
-        """From the (n, d) vectors of n items, in row order; `probes` and `recall` are measured."""
+        """From the vectors of all items; `probes` and `recall` are measured and filled in.
+
+        Args:
+            info: what it is made of.
+            item_ids: n ids in row order.
+            vectors: (n, d) float32, in row order.
+            asked: (q, d) float32, questions that choose and tell the recall (see `calibration`).
+        """
         check_pairs(info, item_ids, vectors)
         checked = as_vectors(vectors, info.dimension)
         index = _grouped(checked, list_count(len(checked)))
-        probes, recall = _measure_probes(index, checked)
+        probes, recall = _measure_probes(index, checked, as_vectors(asked, info.dimension))
         measured = info.model_copy(update={"probes": probes, "recall": round(recall, 4)})
         return cls(measured, item_ids, index)
 
@@ -109,7 +117,7 @@ class IvfIndex:
 
     def save(self, folder: Path) -> None:
         """Keep it in `folder`, replacing what an earlier save left there in one step."""
-        write_saved(folder, self._info, self._item_ids, self._index)
+        write_saved(folder, self._info, self._item_ids, write_faiss(self._index))
 
     def _search_narrow(
         self, queries: NDArray[np.float32], k: int, allowed: NDArray[np.bool_]
@@ -161,19 +169,18 @@ def _grouped(vectors: NDArray[np.float32], lists: int) -> Any:
     return index
 
 
-def _measure_probes(index: Any, vectors: NDArray[np.float32]) -> tuple[int, float]:
+def _measure_probes(
+    index: Any, vectors: NDArray[np.float32], asked: NDArray[np.float32]
+) -> tuple[int, float]:
     """The fewest groups to look into for `TARGET_RECALL`, and the recall that was measured."""
-    items = len(vectors)
-    k = min(100, items)
-    rows = np.random.default_rng(1).choice(items, size=min(_SAMPLE, items), replace=False)
-    queries = vectors[rows]
-    truth = _search(index, queries, k, index.nlist).rows
-    for probes in (*(probes for probes in _PROBES if probes < index.nlist), index.nlist):
-        found = _search(index, queries, k, probes).rows
-        recall = float(np.mean([np.isin(a, b).mean() for a, b in zip(truth, found, strict=True)]))
-        if recall >= TARGET_RECALL:
-            break
-    return probes, recall
+    truth = Truth(asked)
+    truth.see(0, vectors)
+
+    def probing(probes: int, questions: NDArray[np.float32]) -> NDArray[np.int32]:
+        return _search(index, questions, DEPTH, probes).rows
+
+    tried = (*(probes for probes in _PROBES if probes < index.nlist), index.nlist)
+    return choose_probes(tried, probing, truth, TARGET_RECALL)
 
 
 def _search(

@@ -1,8 +1,8 @@
 """How an index is kept: one folder a save, and `current.json` that names the valid one.
 
 `current.json` is replaced last and in one step, so a reader sees the old index or the new one. It
-carries the sha256 of every file and of itself: a flipped bit or a lost end is noticed before FAISS
-reads a byte.
+carries the sha256 of every file and of itself: a flipped bit or a lost end is noticed before FAISS or
+LanceDB reads a byte.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +41,27 @@ class _Pointer(BaseModel, frozen=True, extra="forbid"):
         return hashlib.sha256(body.encode()).hexdigest()
 
 
-def write_saved(folder: Path, info: IndexInfo, item_ids: Sequence[str], index: faiss.Index) -> None:
-    """Save an index in `folder`, beside the one that is there, then make it the valid one."""
+def write_saved(
+    folder: Path, info: IndexInfo, item_ids: Sequence[str], put: Callable[[Path], None]
+) -> Path:
+    """Save an index in `folder`, beside the one that is there, then make it the valid one.
+
+    Args:
+        folder: of this data set and embedder.
+        info: what the index is made of.
+        item_ids: n ids in row order.
+        put: writes the index's own files into the folder it is given.
+
+    Returns:
+        The folder that holds it now.
+    """
     name = f"v-{uuid.uuid4().hex[:12]}"
     try:
         with new_folder(folder / name) as part:
-            faiss.write_index(index, str(part / _FAISS))
+            put(part)
             (part / _ITEMS).write_text(json.dumps(list(item_ids)), encoding="utf-8")
-            sums = {file: _sha256(part / file) for file in (_FAISS, _ITEMS)}
+            files = sorted(path for path in part.rglob("*") if path.is_file())
+            sums = {path.relative_to(part).as_posix(): _sha256(path) for path in files}
         pointer = _Pointer(folder=name, info=info, sha256=sums)
         pointer = pointer.model_copy(update={"checksum": pointer.own_checksum()})
         write_json(folder / _POINTER, pointer.model_dump())
@@ -60,15 +73,35 @@ def write_saved(folder: Path, info: IndexInfo, item_ids: Sequence[str], index: f
     for old in folder.glob("v-*"):
         if old.name != name:
             shutil.rmtree(old, ignore_errors=True)
+    return folder / name
+
+
+def write_faiss(index: faiss.Index) -> Callable[[Path], None]:
+    """What puts a FAISS index into a folder, for `write_saved`."""
+    return lambda part: faiss.write_index(index, str(part / _FAISS))
+
+
+def read_faiss(place: Path, kind: Kind) -> Any:
+    """The FAISS index that `write_faiss` put into `place`.
+
+    The lists of an `ivf` index that would fill more than half of the free memory stay in the file,
+    mapped, and are read when they are searched (2.4 times slower even when the file is in memory).
+
+    Raises:
+        ForetasteError: FAISS cannot read it.
+    """
+    try:
+        return faiss.read_index(str(place / _FAISS), _flags(kind, (place / _FAISS).stat().st_size))
+    except (OSError, RuntimeError) as error:
+        raise _damaged(place) from error
 
 
 def read_saved(
     folder: Path, catalogue_fingerprint: str, embedder_fingerprint: str
-) -> tuple[IndexInfo, list[str], Any]:
-    """The saved index of this catalogue and this embedder: info, item ids, the FAISS index.
+) -> tuple[IndexInfo, list[str], Path]:
+    """The saved index of this catalogue and this embedder: info, item ids, the folder it is in.
 
-    The lists of an `ivf` index that would fill more than half of the free memory stay in the file,
-    mapped, and are read when they are searched (2.4 times slower even when the file is in memory).
+    Every file is read once and compared with its checksum.
 
     Raises:
         IndexMismatch: it was made from another catalogue or by another embedder.
@@ -92,10 +125,9 @@ def read_saved(
             raise _damaged(place / file)
     try:
         item_ids: list[str] = json.loads((place / _ITEMS).read_text(encoding="utf-8"))
-        flags = _flags(pointer.info.kind, (place / _FAISS).stat().st_size)
-        return pointer.info, item_ids, faiss.read_index(str(place / _FAISS), flags)
-    except (KeyError, RuntimeError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise _damaged(place) from error
+    return pointer.info, item_ids, place
 
 
 def changes_file(folder: Path) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -18,7 +19,7 @@ from foretaste.data.errors import ForetasteError, IndexMismatch, InputError
 from foretaste.data.tables import COLUMNS
 from foretaste.serving.index.base import IndexInfo
 from foretaste.serving.index.exact import ExactIndex
-from foretaste.serving.index.opened import load_index, open_index, open_live_index
+from foretaste.serving.index.opened import fitting_kind, load_index, open_index, open_live_index
 
 
 class HashedEmbedder:
@@ -247,3 +248,50 @@ def test_a_large_catalogue_is_grouped(shop: Dataset, monkeypatch: pytest.MonkeyP
         index = open_index(shop, embedder)
         assert index.info.kind == "ivf"
         assert index.search(embedder.encode(["hat"]), 1).rows.tolist() == [[2]]
+
+
+def test_the_kind_follows_size_and_free_memory() -> None:
+    gib = 1 << 30
+    assert fitting_kind(50_000, 4096, 0) == "exact"
+    assert fitting_kind(1_000_000, 384, 24 * gib) == "ivf"
+    assert fitting_kind(5_000_000, 384, 24 * gib) == "lance"
+    assert fitting_kind(1_000_000, 384, 4 * gib) == "lance"
+
+
+def test_a_catalogue_that_outgrows_memory_is_kept_on_disk(
+    shop: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("foretaste.serving.index.opened.EXACT_UP_TO", 2)
+    monkeypatch.setattr("foretaste.serving.index.opened._BATCH", 2)
+    free = SimpleNamespace(available=100)
+    monkeypatch.setattr("foretaste.serving.index.opened.psutil.virtual_memory", lambda: free)
+    embedder = HashedEmbedder()
+    for _ in range(2):
+        index = open_index(shop, embedder)
+        assert index.info.kind == "lance"
+        assert index.search(embedder.encode(["hat"], keep=False), 1).rows.tolist() == [[2]]
+    assert not list(tmp_path.rglob("build-*"))
+    live = open_live_index(shop, embedder)
+    live.upsert(["new"], ["umbrella"], embedder.encode(["umbrella"]))
+    live.remove(["i2"])
+    again = open_live_index(shop, embedder)
+    assert again.search(embedder.encode(["umbrella"]), 4).rows[0, [0, 3]].tolist() == [3, -1]
+
+
+def test_the_environment_names_the_kind_and_the_place(
+    shop: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedder = HashedEmbedder()
+    assert open_index(shop, embedder).info.kind == "exact"
+    for kind in ("ivf", "lance", "exact"):
+        monkeypatch.setenv("FORETASTE_INDEX", kind)
+        assert open_index(shop, embedder).info.kind == kind
+    monkeypatch.setenv("FORETASTE_INDEX", "lance")
+    monkeypatch.setenv("FORETASTE_INDEX_URI", str(tmp_path / "a store"))
+    asked = embedder.encode(["hat"])
+    for _ in range(2):
+        assert open_index(shop, embedder).search(asked, 1).rows.tolist() == [[2]]
+    assert len(list((tmp_path / "a store").rglob("items_*.lance"))) == 1
+    monkeypatch.setenv("FORETASTE_INDEX", "hnsw")
+    with pytest.raises(InputError, match="should be exact, ivf, lance or unset, not 'hnsw'"):
+        open_index(shop, embedder)

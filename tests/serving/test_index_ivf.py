@@ -42,7 +42,8 @@ def clustered() -> NDArray[np.float32]:
 def pair(clustered: NDArray[np.float32]) -> tuple[IvfIndex, ExactIndex]:
     ids = [f"i{row}" for row in range(ITEMS)]
     exact = ExactIndex.build(info(ITEMS), ids, clustered)
-    return IvfIndex.build(info(ITEMS), ids, clustered), exact
+    asked = clustered[:400] + 0.1 * np.random.default_rng(8).normal(size=(400, WIDTH))
+    return IvfIndex.build(info(ITEMS), ids, clustered, asked.astype(np.float32)), exact
 
 
 def test_groups_grow_with_the_root_of_the_catalogue() -> None:
