@@ -11,8 +11,8 @@ from foretaste.agents.context import Reader
 from foretaste.agents.objects import Candidate
 from foretaste.agents.tools import Tools
 from foretaste.data.histories import Histories
-
-FUSION = 60  # the constant of reciprocal rank fusion (Cormack, Clarke and Büttcher 2009)
+from foretaste.serving.index.base import Hits
+from foretaste.serving.index.fusion import reciprocal_rank
 
 
 @dataclass(frozen=True)
@@ -72,25 +72,25 @@ def _search(tools: Tools, reader: Reader, channel: str, texts: list[str], keep: 
     hits = tools.index.search(
         tools.embedder.encode(texts, keep=keep), tools.config.tag_depth, allowed=reader.allowed
     )
-    fused, by_row = fuse(hits.rows, texts)
+    fused, by_row = fuse(hits, texts)
     return Found(channel, fused[: tools.config.candidates], by_row)
 
 
-def fuse(rows: NDArray[np.int32], texts: list[str]) -> tuple[list[int], dict[int, tuple[str, ...]]]:
-    """Fuse ranked lists by reciprocal rank: `Σ 1 / (60 + rank)` over the lists that hold a row.
+def fuse(hits: Hits, texts: list[str]) -> tuple[list[int], dict[int, tuple[str, ...]]]:
+    """Fuse the lists of several texts by reciprocal rank.
 
     Args:
-        rows: (lists, k) int32, best first, padded with -1.
+        hits: one list a text, best first.
         texts: the name of each list.
 
     Returns:
         Rows, best first, and for each row the names of the lists that found it, best first.
     """
-    score: dict[int, float] = {}
+    lists = [Hits(hits.rows[i : i + 1], hits.scores[i : i + 1]) for i in range(len(texts))]
+    fused = reciprocal_rank(lists, hits.rows.size).rows[0]
     where: dict[int, list[tuple[int, str]]] = {}
-    for text, one in zip(texts, rows, strict=True):
-        for rank, row in enumerate((int(row) for row in one if row >= 0), 1):
-            score[row] = score.get(row, 0.0) + 1 / (FUSION + rank)
+    for text, one in zip(texts, hits.rows, strict=True):
+        for rank, row in enumerate(one.tolist(), 1):
             where.setdefault(row, []).append((rank, text))
-    order = sorted(score, key=lambda row: -score[row])
-    return order, {row: tuple(text for _, text in sorted(where[row])) for row in order}
+    rows = [int(row) for row in fused if row >= 0]
+    return rows, {row: tuple(text for _, text in sorted(where[row])) for row in rows}

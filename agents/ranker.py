@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from foretaste.agents.channels import FUSION
 from foretaste.agents.config import AgentsConfig
 from foretaste.agents.objects import Candidate, Recommendation
+from foretaste.serving.index.fusion import RANK_OFFSET
 
 # Chosen on validation users of two data sets (docs/log.md): untrained tags order a page worse than
 # the rule does, so they decide little more than what explores. A wish outweighs both.
@@ -29,7 +29,7 @@ def rank(
         config: the share that explores.
     """
     present = {channel for candidate in candidates for channel in candidate.ranks}
-    top = sum(WEIGHTS[channel] for channel in present) / (FUSION + 1)
+    top = sum(WEIGHTS[channel] for channel in present) / (RANK_OFFSET + 1)
     ordered = sorted(candidates, key=lambda c: (-_score(c), min(c.ranks.values()), c.item_id))
     explorers = [c for c in ordered if _explores(c, n)]
     known = [c for c in ordered if not _explores(c, n)]
@@ -49,7 +49,7 @@ def rank(
 
 
 def _score(candidate: Candidate) -> float:
-    return sum(WEIGHTS[channel] / (FUSION + rank) for channel, rank in candidate.ranks.items())
+    return sum(WEIGHTS[channel] / (RANK_OFFSET + rank) for channel, rank in candidate.ranks.items())
 
 
 def _explores(candidate: Candidate, n: int) -> bool:
@@ -64,4 +64,4 @@ def _explores(candidate: Candidate, n: int) -> bool:
 def _channel(candidate: Candidate, n: int) -> str:
     """The channel that put it on the page: for what explores the agents', else the heaviest."""
     channels = [name for name in candidate.ranks if name != UTILITY or not _explores(candidate, n)]
-    return max(channels, key=lambda name: WEIGHTS[name] / (FUSION + candidate.ranks[name]))
+    return max(channels, key=lambda name: WEIGHTS[name] / (RANK_OFFSET + candidate.ranks[name]))

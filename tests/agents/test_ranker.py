@@ -11,6 +11,7 @@ from foretaste.agents import channels
 from foretaste.agents.config import AgentsConfig
 from foretaste.agents.objects import Candidate
 from foretaste.agents.ranker import rank
+from foretaste.serving.index.base import Hits
 
 
 def _page(candidates: list[Candidate], n: int, exploration: float = 0.3) -> list[str]:
@@ -66,7 +67,8 @@ def test_pages_are_full_unrepeated_and_sorted(
 
 
 def test_fusion_by_hand() -> None:
-    rows, tags = channels.fuse(np.array([[5, 7, -1], [7, 9, -1]], dtype=np.int32), ["x", "y"])
+    found = np.array([[5, 7, -1], [7, 9, -1]], dtype=np.int32)
+    rows, tags = channels.fuse(Hits(found, np.zeros((2, 3), dtype=np.float32)), ["x", "y"])
     assert rows[0] == 7, "found twice"
     assert set(rows) == {5, 7, 9}
     assert tags[7] == ("y", "x"), "the tag that ranked it higher comes first"
