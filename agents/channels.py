@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from foretaste.agents.context import Reader
 from foretaste.agents.objects import Candidate
@@ -42,14 +41,15 @@ def by_wish(tools: Tools, reader: Reader) -> Found:
 
 
 def collaborative(tools: Tools, reader: Reader) -> Found:
-    """The best untrained rule of this data set; popularity for an empty history."""
+    """The best untrained rule of this data set; for an empty history what is popular."""
     histories = Histories.from_lists([reader.rows.tolist()])
     scores = tools.rule.scores(histories)[0].astype(np.float64)  # (items,)
     scores[~reader.allowed] = -np.inf
     count = min(tools.config.candidates, int(reader.allowed.sum()))
     best = np.argpartition(-scores, count - 1)[:count]
     rows = best[np.argsort(-scores[best], kind="stable")]
-    return Found("collaborative", [int(row) for row in rows], {})
+    name = "collaborative" if len(reader.rows) else "popular"
+    return Found(name, [int(row) for row in rows], {})
 
 
 def merge(tools: Tools, found: list[Found]) -> list[Candidate]:
