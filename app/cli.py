@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from foretaste.app.commands import data, doctor, evaluate, models, recommend, serve
+from foretaste.app.commands import bench, data, doctor, evaluate, models, recommend, serve
 from foretaste.app.console import one_sentence
 
 cli = typer.Typer(
@@ -27,6 +27,7 @@ cli.add_typer(models.group, name="models")
 cli.add_typer(serve.group, name="serve")
 cli.command("recommend")(recommend.recommend)
 cli.add_typer(evaluate.group, name="evaluate")
+cli.add_typer(bench.group, name="bench")
 
 
 def _show_version(wanted: bool) -> None:

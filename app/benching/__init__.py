@@ -1,0 +1,1 @@
+"""What `foretaste bench` measures; docs/benchmarks.md shows the figures."""

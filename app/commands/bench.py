@@ -1,0 +1,66 @@
+"""`foretaste bench`: how fast this machine serves."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from foretaste.app.console import JsonOption, emit, say
+
+group = typer.Typer(help="Measure how fast this machine serves.", no_args_is_help=True)
+
+
+@group.callback()
+def _group() -> None:
+    """Measure how fast this machine serves."""
+
+
+@group.command("serving")
+def serving(
+    dataset: Annotated[
+        str, typer.Option(metavar="NAME", help="An imported data set (`data list`).")
+    ] = "ml-100k",
+    only: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Of users, overhead, prefill, index.")
+    ] = None,
+    users: Annotated[int, typer.Option(min=1, help="Users at once on vLLM.")] = 16,
+    sequential: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of these, how many one after another on transformers: all."),
+    ] = None,
+    requests: Annotated[
+        int, typer.Option(min=20, help="Requests that the pipeline is timed with.")
+    ] = 200,
+    index_items: Annotated[
+        str, typer.Option(metavar="N,N", help="Sizes of the indexes.")
+    ] = "10000,100000,1000000",
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", help="engine.FIELD=VALUE; repeatable.")
+    ] = None,
+    json_target: JsonOption = None,
+) -> None:
+    """Users per minute, milliseconds outside the model, reading text against hybrid, the index.
+
+    `overhead` puts a model that answers at once in the place of the language model.
+    """
+    from foretaste.app.benching.serving import PARTS, Bench, run
+    from foretaste.data.errors import InputError
+
+    sizes = index_items.split(",")
+    if not all(size.isdigit() for size in sizes):
+        raise InputError(f"--index-items expects numbers with commas, not {index_items!r}.")
+    figures = run(
+        Bench(
+            dataset=dataset,
+            parts=tuple(only.split(",")) if only else PARTS,
+            users=users,
+            sequential=sequential,
+            requests=requests,
+            index_items=tuple(int(size) for size in sizes),
+            settings=tuple(setting or ()),
+        )
+    )
+    for name, value in figures.items():
+        say(f"{name}: {value}")
+    emit(figures, json_target)
