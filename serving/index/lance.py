@@ -151,6 +151,8 @@ class LanceIndex:
         check_k(k)
         check_mask(allowed, self._info.items)
         checked = as_vectors(queries, self._info.dimension)
+        if allowed is not None and allowed.all():
+            allowed = None
         everything = np.arange(self._info.items) if allowed is None else np.flatnonzero(allowed)
         hits = Hits(
             np.full((len(checked), k), -1, dtype=np.int32),
@@ -218,28 +220,32 @@ class LanceIndex:
         """At least k allowed rows close to one query, by their 8-bit numbers."""
         depth = _AGAIN * k
         if allowed is None:
-            return self._asked(query, depth, self._info.probes)
+            return self._asked(query, k, depth, self._info.probes)
         share = possible / self._info.items
         probes = int(np.ceil(self._info.probes / share))
         deeper = int(np.ceil(_DEEPER * depth / share))
         if deeper <= min(possible, self._info.items - possible):
-            found = self._asked(query, deeper, probes)
+            found = self._asked(query, k, deeper, probes)
             kept = found[allowed[found]][:depth]
             if len(kept) >= k:
                 return kept
-        return self._asked(query, depth, probes, _condition(allowed, possible))
+        return self._asked(query, k, depth, probes, _condition(allowed, possible))
 
     def _asked(
-        self, query: NDArray[np.float32], depth: int, probes: int, where: str = ""
+        self, query: NDArray[np.float32], k: int, depth: int, probes: int, where: str = ""
     ) -> NDArray[np.int32]:
-        """(≤ depth,) rows by LanceDB, nearest first; more groups only while too few were found."""
-        with _reading(self._uri):
-            search = self._table.search(query).distance_type("dot").select(["row", "_distance"])
-            if probes:
-                search = search.minimum_nprobes(probes).maximum_nprobes(0)
-            if where:
-                search = search.where(where, prefilter=True)
-            rows: NDArray[np.int32] = search.limit(depth).to_arrow()["row"].to_numpy()
+        """(k to depth,) rows by LanceDB, nearest first; all groups when these hold fewer than k."""
+        search = self._table.search(query).distance_type("dot").select(["row", "_distance"])
+        if where:
+            search = search.where(where, prefilter=True)
+        search = search.limit(depth)
+        groups = group_count(self._info.items)
+        rows = np.zeros(0, dtype=np.int32)
+        for looked in (min(probes or groups, groups), groups):
+            with _reading(self._uri):
+                rows = search.nprobes(looked).to_arrow()["row"].to_numpy()
+            if len(rows) >= k:
+                break
         return rows
 
     def _vectors(self, rows: NDArray[np.int64] | NDArray[np.int32]) -> NDArray[np.float32]:

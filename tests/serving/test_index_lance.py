@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -119,17 +119,24 @@ def test_recall_is_what_it_says(
     pair: tuple[LanceIndex, ExactIndex], clustered: NDArray[np.float32]
 ) -> None:
     ours, exact = pair
-    assert 0 < ours.info.probes <= group_count(ITEMS)
+    assert 0 < ours.info.probes < group_count(ITEMS)
+    fewer = LanceIndex(
+        ours.info.model_copy(update={"probes": 1}), ours.item_ids, ours._uri, ours._name
+    )
     assert ours.info.recall >= TARGET_RECALL - 0.01
     queries = moved(clustered[-300:], 6)
     truth, found = exact.search(queries, 100), ours.search(queries, 100)
     pairs = zip(truth.rows, found.rows, strict=True)
     assert np.mean([np.isin(a, b).mean() for a, b in pairs]) >= 0.98
+    pairs = zip(truth.rows, fewer.search(queries, 100).rows, strict=True)
+    assert np.mean([np.isin(a, b).mean() for a, b in pairs]) < 0.9  # groups are what it looks into
     np.testing.assert_allclose(found.scores[:, 0], truth.scores[:, 0], atol=1e-5)
     np.testing.assert_allclose(clustered[found.rows[0]] @ queries[0], found.scores[0], atol=1e-5)
 
 
 @given(seed=st.integers(0, 2**32 - 1), k=st.integers(1, 300), share=st.floats(0, 1))
+@example(seed=0, k=3, share=1.0)
+@example(seed=0, k=300, share=0.06)
 @settings(max_examples=25, deadline=None)
 @pytest.mark.parametrize("narrow", [2000, 0], ids=["as it is", "never one by one"])
 def test_k_are_given_whenever_k_are_allowed(
