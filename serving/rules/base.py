@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from foretaste.data.histories import Histories
 
 Scores = NDArray[np.float32]
-Constants = Mapping[str, float | str]
+Constants = dict[str, float | str]
 
 
 class Scorer(Protocol):

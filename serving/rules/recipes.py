@@ -47,8 +47,14 @@ GRIDS: dict[str, dict[str, tuple[float, ...] | tuple[str, ...]]] = {
         "gamma": (0.5, 0.0, 0.25, 1.0),
         "power": (0.0, 0.25, 0.5),
     },
-    "transitions_kin": {"kin": (0.5, 0.25, 1.0)},
+    "untrained_mix": {
+        "popular": (1.0, 0.0, 0.25, 0.5, 2.0),
+        "kin": (0.0, 0.5, 1.0),
+        "alpha": (2.0, 0.25, 0.5, 1.0, 1.5, 3.0),
+    },
 }
+#: Rules whose search goes on from the constants that were found for another.
+STARTS_FROM = {"untrained_mix": "transitions_bm25"}
 BLENDED = "_bm25"  # ending of a rule's name when it is blended with BM25
 
 
@@ -130,21 +136,21 @@ def _kept(matrix: Any) -> Any:
 
 
 def rule_names(vectors: bool) -> list[str]:
-    """All rules, plain and blended; those that need vectors only when there are any."""
+    """All rules, each after what it starts from; those that need vectors only when there are any."""
     plain = [name for name in GRIDS if vectors or name != "embedding_last"]
-    return [*plain, *(name + BLENDED for name in plain if name != "bm25_last")]
+    alone = [name for name in plain if name not in STARTS_FROM]
+    blends = [name + BLENDED for name in alone if name != "bm25_last"]
+    return [*alone, *blends, *(name for name in plain if name in STARTS_FROM)]
 
 
 def start_of(name: str) -> Constants:
     """Where the search for a rule's constants starts; used as they are when nobody can be asked."""
     plain = name.removesuffix(BLENDED)
-    constants: dict[str, float | str] = {}
-    if plain == "transitions_kin":
-        constants |= start_of("transitions")
-    if name != plain or plain == "transitions_kin":
-        constants |= {"fields": READINGS[0]}
+    constants: dict[str, float | str] = (
+        dict(start_of(STARTS_FROM[name])) if name in STARTS_FROM else {}
+    )
     if name != plain:
-        constants |= {"alpha": 2.0, "text_decay": 0.5}
+        constants |= {"fields": READINGS[0], "alpha": 2.0, "text_decay": 0.5}
     return constants | {key: values[0] for key, values in GRIDS[plain].items()}
 
 
@@ -188,10 +194,15 @@ def _transitions(name: str, constants: Constants, material: Material) -> Scorer:
     return Neighbours(name, matrix, float(constants["decay"]), NEWEST)
 
 
-def _transitions_kin(name: str, constants: Constants, material: Material) -> Scorer:
-    kin, fields = float(constants["kin"]), str(constants["fields"])
-    matrix = material.kin_transitions(kin, fields, _own(constants))
-    return Neighbours(name, matrix, float(constants["decay"]), NEWEST)
+def _untrained_mix(name: str, constants: Constants, material: Material) -> Scorer:
+    """Transitions, their own and those of kin, beside words and popularity."""
+    own, kin = _own(constants), float(constants["kin"])
+    matrix = material.transitions(*own)
+    if kin:
+        matrix = material.kin_transitions(kin, str(constants["fields"]), own)
+    followers = Neighbours("transitions", matrix, float(constants["decay"]), NEWEST)
+    parts = (followers, text_part(constants, material), Popular("popularity", material.popular()))
+    return Blend(name, parts, (1.0, float(constants["alpha"]), float(constants["popular"])))
 
 
 def _own(constants: Constants) -> tuple[float, float, float, float]:
@@ -207,5 +218,5 @@ _PLAIN: dict[str, Callable[[str, Constants, Material], Scorer]] = {
     "embedding_last": _embedding_last,
     "item_cosine": _item_cosine,
     "transitions": _transitions,
-    "transitions_kin": _transitions_kin,
+    "untrained_mix": _untrained_mix,
 }

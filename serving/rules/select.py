@@ -19,6 +19,7 @@ from foretaste.serving.rules.recipes import (
     ALPHAS,
     BLENDED,
     GRIDS,
+    STARTS_FROM,
     TEXT_DECAYS,
     Material,
     fit,
@@ -33,7 +34,7 @@ __all__ = ["Choice", "FittedRule", "best_untrained", "choose", "chosen", "sample
 METRIC = "n@10"
 _CELLS = 150_000_000  # validation scores looked at for one setting: cases × items
 _CASES = 10_000  # and at most so many cases
-_EDITION = 1  # of the rules and grids: raise it when they change, so that old choices are not used
+_EDITION = 2  # of the rules and grids: raise it when they change, so that old choices are not used
 
 
 class Choice(BaseModel):
@@ -131,7 +132,7 @@ class _Search:
         self.scores: dict[str, float] = {}
 
     def run(self, names: Sequence[str]) -> Choice:
-        """Plain rules first, then their blends with the words that did best alone."""
+        """Plain rules first, then their blends with the words that did best alone, then the mix."""
         for name in names:
             if name.endswith(BLENDED):
                 self._blend(name)
@@ -145,10 +146,7 @@ class _Search:
 
     def _plain(self, name: str) -> None:
         """Change one constant at a time and keep what is better."""
-        constants = dict(start_of(name))
-        if name == "transitions_kin":
-            constants |= self.constants["transitions"]
-            constants["fields"] = self.constants["bm25_last"]["fields"]
+        constants = start_of(name) | self.constants.get(STARTS_FROM.get(name, ""), {})
         best = self._ndcg(name, constants)
         for key, values in GRIDS[name].items():
             for value in values:

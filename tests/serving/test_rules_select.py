@@ -70,8 +70,10 @@ def test_no_rule_reads_the_order_of_the_catalogue(name: str) -> None:
     texts = {key: [words[old] for old in np.argsort(order)] for key, words in TEXTS.items()}
     moved = Histories(order[HISTORIES.rows].astype(np.int32), HISTORIES.offsets)
     asked = [[0, 1], [3], [5, 4, 2]]
-    one = fit(name, start_of(name), Material(HISTORIES, TEXTS, unit(6)))
-    other = fit(name, start_of(name), Material(moved, texts, unit(6)[np.argsort(order)]))
+    one = fit(name, start_of(name) | {"kin": 0.5}, Material(HISTORIES, TEXTS, unit(6)))
+    other = fit(
+        name, start_of(name) | {"kin": 0.5}, Material(moved, texts, unit(6)[np.argsort(order)])
+    )
     there = other.scores(Histories.from_lists([[int(order[row]) for row in h] for h in asked]))
     np.testing.assert_allclose(
         there[:, order], one.scores(Histories.from_lists(asked)), rtol=1e-4, atol=1e-5
@@ -156,8 +158,8 @@ def test_one_user_is_answered_at_once(home: Path) -> None:
     draw = np.random.default_rng(0)
     titles = tuple(f"thing {number % 97} of kind {number % 31}" for number in range(2000))
     rule = fit(
-        "transitions_kin_bm25",
-        start_of("transitions_kin_bm25"),
+        "untrained_mix",
+        start_of("untrained_mix") | {"kin": 0.5},
         Material(
             Histories.from_lists(draw.integers(0, 2000, (3000, 8)).tolist()),
             dict.fromkeys(TEXTS, titles),
@@ -182,3 +184,15 @@ def test_a_sample_keeps_cases_whole() -> None:
         assert history.tolist() == histories[user].tolist()
         assert target == user
     assert sample(cases, 4, seed=0) is cases
+
+
+def test_kin_lend_their_followers() -> None:
+    texts = {key: ["red mug", "lamp", "red mug", "plate"] for key in TEXTS}
+    material = Material(Histories.from_lists([[0, 1], [0, 1]]), texts)
+    alone, lent = (
+        fit("untrained_mix", start_of("untrained_mix") | {"kin": kin, "popular": 0.0}, material)
+        for kin in (0.0, 1.0)
+    )
+    asked = Histories.from_lists([[2]])  # nobody went on from the second red mug
+    assert alone.scores(asked)[0, 1] == alone.scores(asked)[0, 3]
+    assert lent.scores(asked)[0, 1] > lent.scores(asked)[0, 3]
