@@ -4,9 +4,13 @@
 
 Vectors: the titles of a real catalogue under the real embedder; up to the wanted number, each is a
 real title moved by 0.15 to 0.45 of the difference of two other titles, so that clusters and
-correlations are those of real text. Queries are titles that were held out of that. One client, one
-query at a time, k = 100. Every kind runs in a fresh process that loads the index from disk:
-`memory_mb` is what the process grew by. `cpu_p50_ms` and `cpu_p99_ms` are processor time, for machines that are shared.
+correlations are those of real text. Queries are titles that were held out of that; other held-out
+titles choose the number of groups. One client, one query at a time, k = 100. Every kind runs in a
+fresh process that loads the index from disk: `memory_mb` is what the process grew by. `cpu_p50_ms`
+and `cpu_p99_ms` are processor time, for machines that are shared.
+
+Data sets and models are read from the user's home; what is made goes to a temporary one, or to that
+of `--home`, which spares reading the titles again.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import sys
 import tempfile
 import time
@@ -26,13 +31,16 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from foretaste.data.files import subfolder
 from foretaste.data.progress import meter
 from foretaste.data.store import load_dataset
 from foretaste.data.text import item_titles
 from foretaste.serving.embedder import load_embedder
-from foretaste.serving.index.base import IndexInfo
+from foretaste.serving.index.base import IndexInfo, ItemIndex, Kind
+from foretaste.serving.index.calibration import QUESTIONS
 from foretaste.serving.index.exact import ExactIndex
 from foretaste.serving.index.ivf import IvfIndex
+from foretaste.serving.index.lance import LanceIndex
 from foretaste.serving.index.opened import EXACT_UP_TO, load_index
 
 K = 100
@@ -42,18 +50,28 @@ Floats = NDArray[np.float32]
 
 def main() -> None:
     options = _options()
+    with tempfile.TemporaryDirectory(dir=options.scratch) as name:
+        for kept in ("datasets", "models"):
+            (Path(name) / kept).symlink_to(subfolder(kept), target_is_directory=True)
+        os.environ["FORETASTE_HOME"] = options.home or name
+        _run(options)
+
+
+def _run(options: argparse.Namespace) -> None:
     real = load_embedder().encode(sorted(set(item_titles(load_dataset(options.dataset).items))))
     shuffled = np.random.default_rng(0).permutation(real)
-    queries, parents = shuffled[: options.queries], shuffled[options.queries :]
+    queries, asked, parents = np.split(shuffled, [options.queries, options.queries + QUESTIONS])
     rows = []
     for items in options.sizes:
         with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
             graphs = items <= options.graphs_up_to
-            rows += _one_size(Path(folder), _grown(parents, items), queries, graphs)
+            rows += _one_size(Path(folder), _grown(parents, items), queries, asked, graphs)
     print(json.dumps({"index": rows}), file=options.json, flush=True)
 
 
-def _one_size(folder: Path, vectors: Floats, queries: Floats, graphs: bool) -> list[dict[str, Any]]:
+def _one_size(
+    folder: Path, vectors: Floats, queries: Floats, asked: Floats, graphs: bool
+) -> list[dict[str, Any]]:
     """Build every kind for these vectors, then measure each in a process of its own."""
     items = len(vectors)
     bare = faiss.IndexFlatIP(vectors.shape[1])
@@ -62,9 +80,10 @@ def _one_size(folder: Path, vectors: Floats, queries: Floats, graphs: bool) -> l
     np.save(folder / "truth.npy", truth)
     np.save(folder / "queries.npy", queries)
     faiss.write_index(bare, str(folder / "bare.faiss"))
-    seconds = {"faiss_flat": 0.0, "exact": _build(ExactIndex, "exact", folder, vectors)}
+    seconds = {"faiss_flat": 0.0, "exact": _build("exact", folder, vectors, asked)}
     if items > EXACT_UP_TO:
-        seconds["ivf"] = _build(IvfIndex, "ivf", folder, vectors)
+        seconds["ivf"] = _build("ivf", folder, vectors, asked)
+        seconds["lance"] = _build("lance", folder, vectors, asked)
     if graphs:
         seconds["faiss_hnsw"] = _build_hnsw(folder, vectors)
     if graphs and find_spec("usearch"):
@@ -79,16 +98,26 @@ def _one_size(folder: Path, vectors: Floats, queries: Floats, graphs: bool) -> l
     return rows
 
 
-def _build(kind: type[ExactIndex | IvfIndex], name: Any, folder: Path, x: Floats) -> float:
+def _build(kind: Kind, folder: Path, x: Floats, asked: Floats) -> float:
     start = time.perf_counter()
     info = IndexInfo(
-        kind=name,
+        kind=kind,
         items=len(x),
         dimension=x.shape[1],
         catalogue_fingerprint="bench",
         embedder_fingerprint="bench",
     )
-    kind.build(info, [str(row) for row in range(len(x))], x).save(folder / name)
+    ids = [str(row) for row in range(len(x))]
+    index: ItemIndex
+    if kind == "exact":
+        index = ExactIndex.build(info, ids, x)
+    elif kind == "ivf":
+        index = IvfIndex.build(info, ids, x, asked)
+    else:
+        blocks = (x[first : first + _BLOCK] for first in range(0, len(x), _BLOCK))
+        index = LanceIndex.build(info, ids, blocks, asked, str(folder / "building"))
+    print(f"{kind}: {index.info.probes} groups, {index.info.recall}", file=sys.stderr)
+    index.save(folder / kind)
     return time.perf_counter() - start
 
 
@@ -183,6 +212,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("--graphs-up-to", type=int, default=100_000, help="items; HNSW is slow")
+    parser.add_argument("--home", help="home that keeps the vectors of the titles")
     parser.add_argument("--scratch", help="folder for the built indexes (4 GB at 1 M items)")
     parser.add_argument("--json", type=argparse.FileType("w"), default="-")
     return parser.parse_args()
