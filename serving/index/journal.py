@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from foretaste.data.errors import ForetasteError
-from foretaste.data.files import locked
+from foretaste.data.files import locked, replacing
 
 _HEAD = struct.Struct("<II")
 
@@ -32,7 +32,7 @@ class Journal:
         Raises:
             ForetasteError: the disk would not take it, and nothing was added.
         """
-        record = _HEAD.pack(len(content), zlib.crc32(content)) + content
+        record = _record(content)
         try:
             with locked(self._path.parent), self._path.open("ab+") as file:
                 if file.seek(0, os.SEEK_END) != self._end:  # a torn end, or another process's
@@ -46,6 +46,23 @@ class Journal:
             raise ForetasteError(
                 f"The change could not be kept in {self._path} ({error.strerror}); "
                 "free some space there and send it again."
+            ) from error
+
+    def rewrite(self, shorten: Callable[[Iterator[bytes]], Iterable[bytes]]) -> None:
+        """Put in place of all records what `shorten` makes of them, in one step.
+
+        Raises:
+            ForetasteError: the disk would not take it; the journal is as it was.
+        """
+        try:
+            with locked(self._path.parent):
+                contents = shorten(iter(self))  # under the lock: no other process appends meanwhile
+                with replacing(self._path) as part:
+                    part.write_bytes(b"".join(_record(content) for content in contents))
+        except OSError as error:
+            raise ForetasteError(
+                f"The journal of changes {self._path} could not be shortened ({error.strerror}); "
+                "free some space there and open the index again."
             ) from error
 
     def __iter__(self) -> Iterator[bytes]:
@@ -66,3 +83,8 @@ class Journal:
                 if len(content) < length or zlib.crc32(content) != checksum:
                     return
                 yield file.tell(), content
+
+
+def _record(content: bytes) -> bytes:
+    """Content with its length and checksum before it."""
+    return _HEAD.pack(len(content), zlib.crc32(content)) + content

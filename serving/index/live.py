@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,6 +22,11 @@ from foretaste.serving.index.fusion import reciprocal_rank
 from foretaste.serving.index.journal import Journal
 from foretaste.serving.index.text import TextIndex
 
+_LastWords = dict[str, tuple[str, NDArray[np.float32]] | None]
+_REPEATED_SHARE = (
+    0.1  # of the catalogue: a journal with more words, half of them stale, is shortened
+)
+_RECORD_ITEMS = 10_000  # in one record of a shortened journal
 _FUSED_DEPTH = 10  # each ranking is this many times longer than what is asked of both together
 
 
@@ -157,32 +162,23 @@ class LiveIndex:
         return reciprocal_rank([by_meaning, self.search_text(texts, depth, allowed)], k)
 
     def _keep(self, change: dict[str, list[str]], vectors: NDArray[np.float32]) -> None:
-        """Write a change to the journal: one line of JSON, then the numbers."""
+        """Write a change to the journal."""
         if self._journal is not None:
-            head = json.dumps(change).encode() + b"\n"
-            self._journal.append(head + vectors.astype("<f4").tobytes())
+            self._journal.append(_packed(change, vectors))
 
     def _replay(self) -> None:
-        """Take in what the journal holds: the last word about each item."""
-        last: dict[str, tuple[str, NDArray[np.float32]] | None] = {}
-        for record in self._journal or ():
-            head, _, body = record.partition(b"\n")
-            try:
-                change = json.loads(head)
-                vectors = np.frombuffer(body, dtype="<f4").reshape(-1, self._base.info.dimension)
-                last.update(dict.fromkeys(change.get("removed", ())))
-                items = zip(change.get("ids", ()), change.get("texts", ()), vectors, strict=True)
-                last.update({item_id: (text, vector) for item_id, text, vector in items})
-            except ValueError as error:
-                raise ForetasteError(
-                    f"The journal of changes does not fit its index ({error}); import the "
-                    "catalogue again to start from a fresh one."
-                ) from error
+        """Take in what the journal holds, and shorten a long journal that mostly repeats itself."""
+        if self._journal is None:
+            return
+        dimension = self._base.info.dimension
+        last, said = _last_words(self._journal, dimension)
         self._remove([item_id for item_id, value in last.items() if value is None])
         kept = {item_id: value for item_id, value in last.items() if value is not None}
         if kept:
             texts = [text for text, _ in kept.values()]
             self._upsert(list(kept), texts, np.stack([vector for _, vector in kept.values()]))
+        if said > max(2 * len(last), _REPEATED_SHARE * self._base.info.items):
+            self._journal.rewrite(lambda records: _shortened(records, dimension))
 
     def _upsert(
         self, item_ids: Sequence[str], texts: Sequence[str], vectors: NDArray[np.float32]
@@ -218,6 +214,44 @@ class LiveIndex:
             rows=state.rows[kept],
             vectors=state.vectors[kept],
         )
+
+
+def _packed(change: dict[str, list[str]], vectors: NDArray[np.float32]) -> bytes:
+    """A change as the journal keeps it: one line of JSON, then the numbers."""
+    return json.dumps(change).encode() + b"\n" + vectors.astype("<f4").tobytes()
+
+
+def _last_words(records: Iterable[bytes], dimension: int) -> tuple[_LastWords, int]:
+    """The last word about each item (None: removed), and how many words there were in all."""
+    last: _LastWords = {}
+    said = 0
+    for record in records:
+        head, _, body = record.partition(b"\n")
+        try:
+            change = json.loads(head)
+            vectors = np.frombuffer(body, dtype="<f4").reshape(-1, dimension)
+            last.update(dict.fromkeys(change.get("removed", ())))
+            items = zip(change.get("ids", ()), change.get("texts", ()), vectors, strict=True)
+            last.update({item_id: (text, vector) for item_id, text, vector in items})
+        except ValueError as error:
+            raise ForetasteError(
+                f"The journal of changes does not fit its index ({error}); import the "
+                "catalogue again to start from a fresh one."
+            ) from error
+        said += len(change.get("removed", ())) + len(vectors)
+    return last, said
+
+
+def _shortened(records: Iterable[bytes], dimension: int) -> list[bytes]:
+    """Records that say the same: what was removed, then what was added or changed."""
+    last, _ = _last_words(records, dimension)
+    removed = [item_id for item_id, value in last.items() if value is None]
+    kept = [(item_id, *value) for item_id, value in last.items() if value is not None]
+    out = [_packed({"removed": removed}, np.zeros((0, dimension), dtype=np.float32))]
+    for start in range(0, len(kept), _RECORD_ITEMS):
+        ids, texts, vectors = zip(*kept[start : start + _RECORD_ITEMS], strict=True)
+        out.append(_packed({"ids": list(ids), "texts": list(texts)}, np.stack(vectors)))
+    return out
 
 
 def _mask(state: _State, allowed: NDArray[np.bool_] | None) -> NDArray[np.bool_]:

@@ -111,6 +111,34 @@ def test_changes_survive_a_restart_and_a_torn_last_record(tmp_path: Path) -> Non
     assert "other" in found(live(path))
 
 
+def test_a_journal_that_repeats_itself_is_shortened_when_it_is_opened(tmp_path: Path) -> None:
+    path = tmp_path / "changes"
+    index = live(path)
+    for _ in range(10):
+        index.upsert(["new", "i1"], ["red umbrella", "blue boot"], PLANE[:2])
+        index.remove(["new", "i0"] if index.row("i0") is not None else ["new"])
+    index.upsert(["new"], ["red umbrella"], EAST)
+    long = path.stat().st_size
+    expected = found(index)
+    for _ in range(3):
+        again = live(path)
+        assert found(again) == expected == ["new", "i1", "i2"]
+        assert by_word(again, "umbrella") == ["new"]
+        assert again.row("i0") is None
+        assert path.stat().st_size < long / 5
+    again.remove(["i2"])
+    index.upsert(["late"], ["late item"], EAST)  # who opened it before the shortening goes on
+    assert set(found(live(path))) == {"new", "late", "i1"}
+
+
+def test_a_short_journal_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "changes"
+    live(path).upsert(["new"], ["red umbrella"], EAST)
+    whole = path.read_bytes()
+    live(path)
+    assert path.read_bytes() == whole
+
+
 def test_a_journal_of_another_embedder_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "changes"
     live(path).upsert(["new"], ["text"], EAST)
