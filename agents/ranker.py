@@ -31,17 +31,22 @@ def rank(
     """
     present = {channel for candidate in candidates for channel in candidate.ranks}
     top = sum(WEIGHTS[channel] for channel in present) / (RANK_OFFSET + 1)
-    ordered = sorted(candidates, key=lambda c: (-_score(c), min(c.ranks.values()), c.item_id))
-    explorers = [c for c in ordered if _explores(c, n)]
-    known = [c for c in ordered if not _explores(c, n)]
+    scores = {candidate.item_id: _score(candidate) for candidate in candidates}
+    ordered = sorted(
+        candidates, key=lambda c: (-scores[c.item_id], min(c.ranks.values()), c.item_id)
+    )
+    parted: dict[bool, list[Candidate]] = {True: [], False: []}
+    for candidate in ordered:
+        parted[_explores(candidate, n)].append(candidate)
+    explorers, known = parted[True], parted[False]
     share = max(min(round(config.exploration * n), len(explorers)), n - len(known))
     page = known[: n - share] + explorers[:share]
-    page.sort(key=lambda c: (-_score(c), c.item_id))
+    page.sort(key=lambda c: (-scores[c.item_id], c.item_id))
     return [
         Recommendation(
             item_id=candidate.item_id,
             title=titles[candidate.item_id],
-            score=round(_score(candidate) / top, 4),
+            score=round(scores[candidate.item_id] / top, 4),
             channel=_channel(candidate, n),
             tags=candidate.tags[:3],
         )

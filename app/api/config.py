@@ -8,7 +8,12 @@ from pydantic import BaseModel, Field
 class ApiConfig(BaseModel, frozen=True, extra="forbid"):
     """How much one server takes on. The defaults suit two cores and 200 clients at once."""
 
-    runs: int = Field(8, ge=1, description="recommendations under way at the same time")
+    runs: int | None = Field(
+        None,
+        ge=1,
+        description="recommendations under way at the same time; if unset 3 without a language "
+        "model (they only share the processor), 16 with one (they wait for it)",
+    )
     waiting: int = Field(400, ge=0, description="recommendations that may wait for their turn")
     deadline_s: float = Field(
         60.0, gt=0, description="seconds, waiting included, after which a request is given up"

@@ -32,6 +32,7 @@ _ADD_THUMB = "INSERT OR REPLACE INTO feedback VALUES (?, ?, ?, ?, ?, ?)"
 _OLD_PAGES = (
     "DELETE FROM exposures WHERE at < ? AND request_id NOT IN (SELECT request_id FROM feedback)"
 )
+RUNS_ALONE, RUNS_WITH_MODEL = 3, 16
 _LOOK_S = 1.0  # between two looks at the engine
 
 
@@ -67,7 +68,8 @@ class Service:
 
     def __init__(self, live: Live, engine: Engine, config: ApiConfig) -> None:
         self.live, self.engine, self.config = live, engine, config
-        self.gate = Gate(config.runs, config.waiting)
+        runs = config.runs or (RUNS_ALONE if engine.model is None else RUNS_WITH_MODEL)
+        self.gate = Gate(runs, config.waiting)
         self.metrics = Metrics(self.gate)
         self.metrics.engine.set_function(lambda: float(self.engine.ready))
 
