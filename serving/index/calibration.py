@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 QUESTIONS = 400  # asked when an index is built; half of them choose
 DEPTH = 100  # nearest items that should be found
-_LONGEST = 3  # words of a question
+TARGET_RECALL = 0.99  # share of them that an index which does not compare everything should find
+_SHORTEST, _LONGEST = 2, 4  # words of a question
 
 # From a number of groups and (q, d) questions to the (q, DEPTH) rows found there.
 Probing = Callable[[int, NDArray[np.float32]], NDArray[np.int32]]
@@ -32,7 +33,7 @@ def questions(titles: Sequence[str]) -> list[str]:
     asked: list[str] = []
     for place in drawn.tolist():
         words = titles[place].split() or [titles[place]]
-        length = int(random.integers(1, _LONGEST + 1))
+        length = int(random.integers(_SHORTEST, _LONGEST + 1))
         start = int(random.integers(0, max(1, len(words) - length + 1)))
         asked.append(" ".join(words[start : start + length]))
     return asked
@@ -68,10 +69,8 @@ class Truth:
         return float(np.mean([np.isin(true, found).mean() for true, found in pairs]))
 
 
-def choose_probes(
-    tried: Sequence[int], probing: Probing, truth: Truth, target: float
-) -> tuple[int, float]:
-    """The first of `tried` that reaches `target`, and the recall it reached on other questions.
+def choose_probes(tried: Sequence[int], probing: Probing, truth: Truth) -> tuple[int, float]:
+    """The first of `tried` that reaches `TARGET_RECALL`, and the recall it reached on other questions.
 
     When none does it is the last one. Without two questions nothing can be measured: the last one,
     which should look everywhere, and 1.
@@ -80,6 +79,6 @@ def choose_probes(
         return tried[-1], 1.0
     choosing, telling = slice(0, None, 2), slice(1, None, 2)
     for probes in tried:
-        if truth.recall(probing(probes, truth.asked[choosing]), choosing) >= target:
+        if truth.recall(probing(probes, truth.asked[choosing]), choosing) >= TARGET_RECALL:
             break
     return probes, truth.recall(probing(probes, truth.asked[telling]), telling)

@@ -2,8 +2,8 @@
 
 FAISS's inverted lists over spherical k-means centres, vectors kept in 16-bit floats (2 d bytes an
 item, half of the exact index). How many groups a search looks into is not guessed but measured with
-questions that are no items when the index is built (`calibration`), so that `TARGET_RECALL` of the
-true 100 nearest are found. Why not HNSW: docs/log.md, "The item index".
+questions that are no items when the index is built (`calibration`), so that 99 % of the true 100
+nearest are found. Why not HNSW: docs/log.md, "The item index".
 
 Filters decide which groups are looked into: groups without an allowed item are passed over, and the
 search goes on until it has seen as many allowed items as an unfiltered search sees items. Up to
@@ -33,7 +33,6 @@ from foretaste.serving.index.calibration import DEPTH, Truth, choose_probes
 from foretaste.serving.index.exact import as_hits, few_threads, selecting
 from foretaste.serving.index.saved import write_faiss, write_saved
 
-TARGET_RECALL = 0.995  # of the true 100 nearest
 _PROBES = (16, 32, 64, 96, 128, 192, 256, 384, 512, 768)  # groups to look into, tried in this order
 _TRAIN_PER_LIST = 40  # vectors a centre is learned from
 _ROUNDS = 10  # of k-means
@@ -180,7 +179,7 @@ def _measure_probes(
         return _search(index, questions, DEPTH, probes).rows
 
     tried = (*(probes for probes in _PROBES if probes < index.nlist), index.nlist)
-    return choose_probes(tried, probing, truth, TARGET_RECALL)
+    return choose_probes(tried, probing, truth)
 
 
 def _search(

@@ -42,7 +42,6 @@ from foretaste.serving.index.base import (
 from foretaste.serving.index.calibration import DEPTH, Truth, choose_probes
 from foretaste.serving.index.saved import write_saved
 
-TARGET_RECALL = 0.99  # of the true 100 nearest; each further group may be read from disk
 _GROUPED_FROM = 2_000  # items; fewer are compared one by one
 _PROBES = (8, 16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768)
 _TRAIN_PER_GROUP, _ROUNDS = 64, 10  # of k-means
@@ -205,7 +204,7 @@ class LanceIndex:
 
         tried = (*(probes for probes in _PROBES if probes < groups), groups)
         with meter("Item index: recall") as progress:
-            probes, recall = choose_probes(tried, probing, truth, TARGET_RECALL)
+            probes, recall = choose_probes(tried, probing, truth)
             progress.say(f"{recall:.4f} with {probes} of {groups} groups")
         found = {"probes": probes, "recall": round(recall, 4)}
         self._info = bare.model_copy(update=found)

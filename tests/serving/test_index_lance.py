@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from foretaste.data.errors import ForetasteError, IndexMismatch, InputError
 from foretaste.serving.index import lance
 from foretaste.serving.index.base import IndexInfo
+from foretaste.serving.index.calibration import TARGET_RECALL
 from foretaste.serving.index.exact import ExactIndex
-from foretaste.serving.index.lance import TARGET_RECALL, LanceIndex, group_count
+from foretaste.serving.index.lance import LanceIndex, group_count
 from foretaste.serving.index.opened import load_index
 
 ITEMS, WIDTH = 6000, 24
@@ -128,8 +129,8 @@ def test_recall_is_what_it_says(
     truth, found = exact.search(queries, 100), ours.search(queries, 100)
     pairs = zip(truth.rows, found.rows, strict=True)
     assert np.mean([np.isin(a, b).mean() for a, b in pairs]) >= 0.98
-    pairs = zip(truth.rows, fewer.search(queries, 100).rows, strict=True)
-    assert np.mean([np.isin(a, b).mean() for a, b in pairs]) < 0.9  # groups are what it looks into
+    pairs = zip(truth.rows[:, :10], fewer.search(queries, 10).rows, strict=True)
+    assert np.mean([np.isin(a, b).mean() for a, b in pairs]) < 0.95  # groups are what it looks into
     np.testing.assert_allclose(found.scores[:, 0], truth.scores[:, 0], atol=1e-5)
     np.testing.assert_allclose(clustered[found.rows[0]] @ queries[0], found.scores[0], atol=1e-5)
 
