@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from foretaste.agents.context import read, surroundings
 from foretaste.agents.objects import Request
 from foretaste.data.dataset import Dataset
