@@ -121,6 +121,7 @@ def test_recall_is_what_it_says(
 ) -> None:
     ours, exact = pair
     assert 0 < ours.info.probes < group_count(ITEMS)
+    assert ours.info.recall >= TARGET_RECALL - 0.02
     assert len(ours._asked(clustered[0], 1, ITEMS, 1)) < ITEMS / 10  # one group, not all
     queries = moved(clustered[-300:], 6)
     truth, found = exact.search(queries, 100), ours.search(queries, 100)
