@@ -162,6 +162,11 @@ class SupervisedChat:
         """Whether an ask would be taken now."""
         return self._supervisor.ready
 
+    @property
+    def retry_after(self) -> float:
+        """Seconds until an ask should be taken again."""
+        return self._supervisor.retry_after
+
     async def ask(self, ask: Ask[Parsed]) -> Answer[Parsed]:
         """Answer one question; once more when the engine died over it.
 

@@ -16,7 +16,7 @@ class ApiConfig(BaseModel, frozen=True, extra="forbid"):
     )
     waiting: int = Field(400, ge=0, description="recommendations that may wait for their turn")
     deadline_s: float = Field(
-        60.0, gt=0, description="seconds, waiting included, after which a request is given up"
+        120.0, gt=0, description="seconds, waiting included, after which a request is given up"
     )
     body_bytes: int = Field(1_000_000, ge=1_000, description="largest body that is read")
     body_s: float = Field(20.0, gt=0, description="seconds in which a body must have come")

@@ -17,7 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException as PlainHTTPException
 from starlette.responses import Response
 
-from foretaste.data.errors import EngineError, ForetasteError, InputError
+from foretaste.data.errors import EngineError, EngineUnavailable, ForetasteError, InputError
 
 log = logging.getLogger("foretaste.api")
 RETRY_S = 2  # when nobody knows better
@@ -50,7 +50,7 @@ def of(error: BaseException) -> Refused:
     if isinstance(error, Refused):
         return error
     if isinstance(error, EngineError):
-        retry = float(getattr(error, "retry_after", RETRY_S))
+        retry = error.retry_after if isinstance(error, EngineUnavailable) else RETRY_S
         return Refused(
             503,
             "engine_unavailable",

@@ -28,6 +28,7 @@ from foretaste.data.errors import InputError
 from foretaste.data.ledger import Ledger, ledger_path
 from foretaste.data.settings import groups_known, override
 from foretaste.data.store import load_dataset
+from foretaste.serving.vllm_supervisor import SupervisedChat
 
 _PROBE_S = 2.0
 
@@ -69,19 +70,32 @@ async def open_service(serving: Serving) -> AsyncGenerator[Service]:
     agents = override(AgentsConfig(), "agents", serving.settings)
     config = override(ApiConfig(), "api", serving.settings)
     engine = engine_of(serving)
+    if engine is not None:
+        engine = engine.model_copy(update={"restart": True})
     dataset = load_dataset(serving.dataset)
     async with AsyncExitStack() as stack:
         ledger = Ledger(ledger_path(serving.dataset))
         stack.callback(ledger.close)
         tools = await load(stack, dataset, agents, engine)
         live = await asyncio.to_thread(Live, tools, ledger)
-        probe = None
+        watched = Engine(tools.model)
         if serving.endpoint is not None:
             client = await stack.enter_async_context(httpx.AsyncClient(timeout=_PROBE_S))
-            probe = endpoint_probe(client, serving.endpoint)
-        service = Service(live, Engine(tools.model, probe), config)
+            watched = Engine(tools.model, endpoint_probe(client, serving.endpoint))
+        elif isinstance(tools.model, SupervisedChat):
+            watched = supervised_engine(tools.model)
+        service = Service(live, watched, config)
         await service.warm_up()
         yield service
+
+
+def supervised_engine(chat: SupervisedChat) -> Engine:
+    """An engine that is started again when it ends, and says when it will be there."""
+
+    async def answers() -> bool:
+        return chat.ready
+
+    return Engine(chat, answers, wait_s=lambda: chat.retry_after)
 
 
 def endpoint_probe(client: httpx.AsyncClient, endpoint: str) -> Callable[[], Awaitable[bool]]:

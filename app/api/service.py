@@ -20,7 +20,7 @@ from foretaste.app.api.config import ApiConfig
 from foretaste.app.api.errors import ClientLeft, Refused
 from foretaste.app.api.gate import Gate
 from foretaste.app.api.metrics import Metrics
-from foretaste.data.errors import EngineError, InputError
+from foretaste.data.errors import EngineError, EngineUnavailable, InputError
 from foretaste.data.feedback import Feedback
 from foretaste.serving.chat import ChatModel
 from foretaste.serving.index.filters import ItemFilter
@@ -44,11 +44,13 @@ class Engine:
         model: the seam to it, or None to run on the grounded fallbacks.
         probe: whether it answers now; None when that cannot be asked.
         ready: what the last look said.
+        wait_s: seconds after which to ask again when it does not.
     """
 
     model: ChatModel | None = None
     probe: Callable[[], Awaitable[bool]] | None = None
     ready: bool = True
+    wait_s: Callable[[], float] = lambda: 2.0
 
     async def watch(self) -> None:
         """Look at the engine again and again, until cancelled."""
@@ -168,7 +170,7 @@ class Service:
 
     def _model(self) -> ChatModel | None:
         if not self.engine.ready:
-            raise EngineError("The engine does not answer.")
+            raise EngineUnavailable("The engine does not answer.", self.engine.wait_s())
         return self.engine.model
 
     async def _keep_shown(self, made: dict[str, Any]) -> None:
