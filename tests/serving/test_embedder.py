@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +83,18 @@ def test_the_cache_answers_like_the_model_itself(tiny_model: Path) -> None:
     ours = SentenceEmbedder(tiny_model, "tiny").encode(texts)
     theirs = SentenceTransformer(str(tiny_model), device="cpu").encode(texts)
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_what_is_not_to_be_kept_leaves_nothing_on_disk(tiny_model: Path) -> None:
+    embedder = SentenceEmbedder(tiny_model, "tiny")
+    kept = embedder.encode(["red shoe"])
+    cache = VectorCache(Path(os.environ["FORETASTE_HOME"]) / "vectors" / embedder.fingerprint, 16)
+    assert cache.get(["red shoe"])[1].all()
+    texts = ["rain for", "red shoe", "rain for"]
+    vectors = embedder.encode(texts, keep=False)
+    assert not cache.get(["rain for"])[1].any()
+    np.testing.assert_array_equal(vectors[1], kept[0])
+    np.testing.assert_allclose(vectors, embedder.encode(texts), atol=1e-6)
 
 
 def test_known_texts_need_no_torch(tiny_model: Path) -> None:
