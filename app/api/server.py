@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
@@ -115,6 +116,8 @@ async def _serve(serving: Serving, ring: KeyRing) -> None:
     quiet_logs()
     with _listening(serving.host, serving.port) as listener:
         async with open_service(serving) as service:
+            gc.collect()
+            gc.freeze()  # what was loaded stays: looking through it again would stop all requests
             app = application(service, ring, any_host=serving.without_keys)
             server = _Server(uvicorn_config(app))
             running = asyncio.create_task(server.serve([listener]))
