@@ -293,7 +293,7 @@ def main() -> None:
             server.wait(30)
         server.kill()
     text = json.dumps(figures(options, seen))
-    print(text) if options.json == "-" else Path(options.json).write_text(text)
+    print(text, flush=True) if options.json == "-" else Path(options.json).write_text(text)
 
 
 async def _whole(

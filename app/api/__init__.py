@@ -4,5 +4,5 @@
 * `recommending`, `catalogue`, `chat`, `mcp_tools`, `health` what it answers.
 * `service` one recommendation: admission, deadline, engine, exposure; `gate` who waits and who goes.
 * `guard` who may ask, how much and how often; `keys` the keys; `errors` one sentence for each fault.
-* `metrics` what Prometheus reads.
+* `metrics` what Prometheus reads; `memory` what keeps the process from growing.
 """

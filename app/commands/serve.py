@@ -166,9 +166,12 @@ def _engine_alone(model: str, port: int | None, settings: tuple[str, ...]) -> No
 
 
 def _engine_and_api(dataset: str | None, **options: object) -> None:
-    from foretaste.app.api.server import Serving, serve
+    from foretaste.app.api.memory import share_freed_memory
     from foretaste.data.errors import InputError
 
     if dataset is None:
         raise InputError("A data set to serve was expected; give --dataset, or --engine-only.")
+    share_freed_memory()
+    from foretaste.app.api.server import Serving, serve
+
     serve(Serving.model_validate({"dataset": dataset, **options}))
