@@ -66,7 +66,7 @@ async def ask_or_fall_back(
             max_tokens=max_tokens,
             temperature=config.temperature,
             seed=seed,
-            adapter=config.adapter,
+            adapter=config.adapter_of(node),
             deadline_s=config.deadline_s,
         )
         try:

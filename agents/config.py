@@ -12,7 +12,10 @@ class AgentsConfig(BaseModel, frozen=True, extra="forbid"):
     the defaults here suit a small model on two cores.
     """
 
-    personas: int = Field(3, ge=1, le=12, description="K, personas that the planner may find")
+    personas: int = Field(5, ge=1, le=12, description="K, personas that the planner may find")
+    adaptive_personas: bool = Field(
+        True, description="fewer personas for a narrow taste; false always wants all K"
+    )
     tags: int = Field(6, ge=1, le=30, description="M, tags that each expert proposes")
     kept: int = Field(8, ge=1, le=60, description="N, tags that the arbiter keeps over all experts")
     history_items: int = Field(30, ge=1, le=500, description="newest events that the planner reads")
@@ -27,4 +30,15 @@ class AgentsConfig(BaseModel, frozen=True, extra="forbid"):
         120.0, gt=0, description="seconds that one call of the model may take"
     )
     temperature: float = Field(0.0, ge=0, le=2, description="sampling temperature; 0 is greedy")
-    adapter: str | None = Field(None, description="LoRA adapter of the engine, for all agents")
+    adapter: str | None = Field(
+        None, description="LoRA adapter of the engine, for every agent without one of its own"
+    )
+    planner_adapter: str | None = Field(None, description="LoRA adapter of the planner")
+    expert_adapter: str | None = Field(None, description="LoRA adapter of the experts")
+    arbiter_adapter: str | None = Field(None, description="LoRA adapter of the arbiter")
+    explainer_adapter: str | None = Field(None, description="LoRA adapter of the explainer")
+
+    def adapter_of(self, node: str) -> str | None:
+        """The adapter that a node's calls use; None for the base model."""
+        own: str | None = getattr(self, f"{node}_adapter", None)
+        return own or self.adapter

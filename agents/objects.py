@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from foretaste.serving.index.filters import ItemFilter
 
 Source = Literal["model", "fallback"]
+Mode = Literal["hierarchical", "routes", "single"]
 
 
 class Frozen(BaseModel):
@@ -34,6 +35,9 @@ class Request(Frozen):
         environment: short texts about the day, instead of the data set's own; empty for none.
         explain: whether each item gets its sentence.
         seed: of everything that samples.
+        mode: how tags come about: planner, experts and arbiter (`hierarchical`, RecGPT-V2);
+            independent routes that each read the whole history (`routes`, RecGPT-V1); or one
+            prompt (`single`).
     """
 
     user_id: str | None = None
@@ -47,6 +51,7 @@ class Request(Frozen):
     )
     explain: bool = True
     seed: int = 0
+    mode: Mode = "hierarchical"
 
 
 class HistoryEvent(Frozen):
@@ -77,12 +82,21 @@ class UserContext(Frozen):
 
 
 class Persona(Frozen):
-    """One side of a user's taste, with the history items it rests on."""
+    """One side of a user's taste, with the history items it rests on.
+
+    Attributes:
+        name: in a few words.
+        description: why it fits the person.
+        evidence: item ids of the history, each once.
+        source: who found it.
+        why_now: what makes it timely: recent choices, the day, the wish; empty for nothing.
+    """
 
     name: str
     description: str
     evidence: tuple[str, ...]
     source: Source
+    why_now: str = ""
 
 
 class Tag(Frozen):
