@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from packaging.version import Version
 
 from foretaste.data.errors import ForetasteError
 from foretaste.data.files import home
+from foretaste.serving.arithmetic import usable_cores
 
 LOCK = Path(__file__).resolve().parents[1] / "requirements" / "cpu.lock"
 MEMORY_GB = 8  # what the demo needs at most
@@ -73,10 +73,10 @@ def python() -> Check:
 
 def cores() -> Check:
     """At least two usable cores."""
-    usable = len(psutil.Process().cpu_affinity()) if sys.platform == "linux" else os.cpu_count()
+    usable = usable_cores()
     return _check(
         "cores",
-        (usable or 0) >= 2,
+        usable >= 2,
         f"{usable} usable",
         "it will run, but slowly: give the machine or container two cores or more",
     )

@@ -13,6 +13,7 @@ import typer
 
 from foretaste.app.commands import bench, data, doctor, evaluate, models, recommend, serve
 from foretaste.app.console import one_sentence
+from foretaste.serving.arithmetic import wait_patiently
 
 cli = typer.Typer(
     name="foretaste",
@@ -48,5 +49,6 @@ def _root(
 
 def main() -> None:
     """Entry point of the console script."""
+    wait_patiently()
     with one_sentence():
         cli()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from foretaste.serving.arithmetic import usable_cores
 
 DEFAULT_MODEL = "bundled:smollm2-135m-instruct"
 
@@ -110,5 +110,4 @@ def default_threads() -> int:
     Two threads that wait for each other on a core that others use too are many times slower than
     one (docs/log.md, 2026-11-21).
     """
-    usable = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    return max(1, usable - 1)
+    return max(1, usable_cores() - 1)

@@ -162,6 +162,7 @@ def vllm_environment(config: EngineConfig) -> dict[str, str]:
     if not is_cpu_build():
         return environment
     environment["OMP_NUM_THREADS"] = str(config.threads or default_threads())
+    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if config.cores:
         environment["VLLM_CPU_OMP_THREADS_BIND"] = config.cores
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from foretaste.data.errors import ForetasteError
 from foretaste.data.histories import Histories
 from foretaste.data.progress import Meter
 from foretaste.data.splits import Cases
+from foretaste.serving.arithmetic import usable_cores
 from foretaste.serving.rules.base import Scores
 
 _Counts = NDArray[np.int64]
@@ -108,7 +108,7 @@ def by_blocks(
     starts = range(0, len(cases), size)
     parts = [cases.take(np.arange(start, min(start + size, len(cases)))) for start in starts]
     made = []
-    with ThreadPoolExecutor(min(len(os.sched_getaffinity(0)), _THREADS)) as pool:
+    with ThreadPoolExecutor(min(usable_cores(), _THREADS)) as pool:
         for part, one in zip(parts, pool.map(work, parts), strict=True):
             made.append(one)
             if progress:
