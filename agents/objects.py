@@ -65,18 +65,38 @@ class HistoryEvent(Frozen):
     timestamp: int | None = None
 
 
+class Search(Frozen):
+    """What a user searched for; `after` counts the events with items that came before it."""
+
+    query: str
+    after: int
+    timestamp: int | None = None
+
+
+class Statement(Frozen):
+    """One sentence of a profile: which side of the user it is about, and the items behind it."""
+
+    key: str
+    text: str
+    evidence: tuple[str, ...] = ()
+
+
 class UserContext(Frozen):
     """`C = {B, U, E}` of RecGPT-V2, section 3: behaviours, user, environment; and a wish.
 
     Attributes:
-        events: behaviours, oldest first.
+        events: behaviours about items, oldest first.
+        searches: what was searched for, oldest first.
         attributes: what is known about the user, name → value.
+        profile: what the behaviours say about the user, the most telling first.
         environment: short texts about the day (season, holidays, weather, trends).
     """
 
     user_id: str | None
     events: tuple[HistoryEvent, ...]
+    searches: tuple[Search, ...] = ()
     attributes: dict[str, str] = {}
+    profile: tuple[Statement, ...] = ()
     environment: tuple[str, ...] = ()
     wish: str | None = None
 
@@ -151,6 +171,10 @@ class Step(Frozen):
         ms: wall time in milliseconds.
         prompt, cached, completion: tokens read, read from the prefix cache, and written.
         fallback: why the model's answer was not used, or None.
+        prompt_version: fingerprint of the words that this agent reads.
+        adapter: the LoRA adapter that was asked, or None for the base model.
+        at: when it began, seconds since 1970.
+        span: id of the span of the trace in which the call was made.
     """
 
     node: str
@@ -160,3 +184,7 @@ class Step(Frozen):
     cached: int = 0
     completion: int = 0
     fallback: str | None = None
+    prompt_version: str = ""
+    adapter: str | None = None
+    at: float = 0.0
+    span: str = ""
