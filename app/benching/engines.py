@@ -18,7 +18,7 @@ from foretaste.agents.tools import Tools
 from foretaste.data.dataset import Dataset
 from foretaste.data.errors import UnreadableAnswer
 from foretaste.data.progress import meter
-from foretaste.serving.chat import Ask, ChatModel, Entity, Message, Usage
+from foretaste.serving.chat import Ask, ChatModel, Entity, Message, Part, Usage
 from foretaste.serving.embedder import Embedder, fingerprint_of
 from foretaste.serving.engine import EngineConfig, open_chat
 from foretaste.serving.hybrid_adaptor import Adaptor, Belongs
@@ -30,7 +30,7 @@ from foretaste.serving.vllm_server import vllm_server_async
 
 HISTORIES = (20, 50, 100, 200)
 PATIENCE_S = 1800.0  # an ask of a batch may wait for all others
-_REPEATS = 3
+_REPEATS = 7
 _HIDDEN = 512  # of the adaptor whose vectors are timed; their values change no time
 _DECODED = 64  # tokens of each of the answers that decoding is timed with
 
@@ -113,11 +113,15 @@ def _untrained(
 async def _both(
     history: int, prompts: list[tuple[Message, ...]], text: ChatModel, hybrid: ChatModel
 ) -> dict[str, Any]:
+    """One row: the two forms in turn, so that whoever else uses the machine slows both."""
+    used: dict[str, list[Usage]] = {"text": [], "hybrid": []}
+    for prompt in prompts:
+        for form, chat in (("text", text), ("hybrid", hybrid)):
+            used[form].append(await _read_only(chat, prompt))
     row: dict[str, Any] = {"history": history}
-    for form, chat in (("text", text), ("hybrid", hybrid)):
-        used = [await _read_only(chat, prompt) for prompt in prompts][1:]  # the first is warm-up
-        row[f"{form}_tokens"] = round(statistics.median(one.prompt for one in used))
-        row[f"{form}_s"] = round(statistics.median(one.ms for one in used) / 1000, 4)
+    for form, costs in used.items():  # the first is warm-up
+        row[f"{form}_tokens"] = round(statistics.median(one.prompt for one in costs[1:]))
+        row[f"{form}_s"] = round(statistics.median(one.ms for one in costs[1:]) / 1000, 4)
     return row
 
 
@@ -146,18 +150,17 @@ async def _decode(chat: ChatModel, together: int) -> float:
 
 
 def _prompt(dataset: Dataset, history: int, seed: int) -> tuple[Message, ...]:
-    """The planner's prompt over `history` real items, other ones for each seed."""
+    """A question about `history` real items, a line each, other ones for each seed."""
     count = len(dataset.titles)
     rows = [(place * 7 + seed * 1009) % count for place in range(history)]
-    lines = []
-    for row in rows:
+    parts: list[Part] = ["<data>\nWhat the person chose, oldest first:\n"]
+    for number, row in enumerate(rows, 1):
         categories = ", ".join(dataset.categories_of(row)[:4])
         name = prompting.clean(dataset.titles[row])
         text = f"{name} ({prompting.clean(categories)})" if categories else name
-        lines.append(prompting.entity(dataset.item_ids[row], text) + ", rating 4")
-    return prompting.messages(
-        "planner", context="Person: unknown", history=prompting.numbered(lines), personas=3
-    )
+        parts += [f"{number}. ", Entity(dataset.item_ids[row], text), ", rating 4\n"]
+    parts.append("</data>\nFind three different personas in these choices.")
+    return (Message("system", prompting.template("system")), Message("user", tuple(parts)))
 
 
 def _entities(prompt: tuple[Message, ...]) -> list[Entity]:
