@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Annotated, Any, TypedDict
 
-from langgraph.graph import END, START, StateGraph
+from langgraph.graph import END, START
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Send
@@ -30,6 +30,8 @@ from foretaste.agents.objects import (
     Verdict,
 )
 from foretaste.agents.tools import Tools
+from foretaste.agents.trace import Span
+from foretaste.agents.traced_graph import TracedGraph
 
 
 class State(TypedDict, total=False):
@@ -43,6 +45,7 @@ class State(TypedDict, total=False):
     candidates: list[Candidate]
     page: list[Recommendation]
     steps: Annotated[list[Step], operator.add]
+    spans: Annotated[list[Span], operator.add]
 
 
 class ExpertTask(TypedDict):
@@ -153,7 +156,7 @@ async def explain(state: State, runtime: Tooled) -> Update:
 @cache
 def build_graph() -> CompiledStateGraph[State, Desk, State, State]:
     """The compiled graph; each run is given its `Desk` as the runtime context."""
-    graph = StateGraph(State, context_schema=Desk)
+    graph = TracedGraph(State, context_schema=Desk)
     graph.add_node("context", read_context)
     graph.add_node("planner", plan)
     graph.add_node("expert", propose, input_schema=ExpertTask)

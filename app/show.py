@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from foretaste.agents.graph import State
 from foretaste.agents.objects import Persona, Verdict
 from foretaste.agents.prompting import clean, event_line
 
 LATELY = 12
+Made = Mapping[str, Any]
 MARK = {"model": "model", "fallback": "grounded"}
 
 
@@ -24,7 +25,7 @@ class Screen:
         self.personas: list[Persona] = []
         self.titles: dict[str, str] = {}
 
-    def show(self, node: str, made: State) -> None:
+    def show(self, node: str, made: Made) -> None:
         """Show one node's update."""
         shows = {
             "context": self._context,
@@ -36,7 +37,7 @@ class Screen:
         if node in shows:
             shows[node](made)
 
-    def _context(self, made: State) -> None:
+    def _context(self, made: Made) -> None:
         context = made["context"]
         self.titles = {event.item_id: event.title for event in context.events}
         who = f"User {context.user_id}" if context.user_id else "Someone"
@@ -49,7 +50,7 @@ class Screen:
         for event in context.events[-LATELY:]:
             self._line(event_line(event))
 
-    def _personas(self, made: State) -> None:
+    def _personas(self, made: Made) -> None:
         self.personas = made["personas"]
         if not self.personas:
             return
@@ -59,13 +60,13 @@ class Screen:
             self._line(f"{number}. {persona.name} [{MARK[persona.source]}]: {persona.description}")
             self._line(f"   rests on {evidence}")
 
-    def _tags(self, made: State) -> None:
+    def _tags(self, made: Made) -> None:
         for tag in made["tags"][:1]:
             self._head(f"Expert for {self.personas[tag.persona].name} [{MARK[tag.source]}]")
         for tag in made["tags"]:
             self._line(f"{tag.text}: {tag.reason}")
 
-    def _verdicts(self, made: State) -> None:
+    def _verdicts(self, made: Made) -> None:
         verdicts: list[Verdict] = made["verdicts"]
         if not verdicts:
             return
@@ -74,7 +75,7 @@ class Screen:
             sign = "kept   " if verdict.kept else "dropped"
             self._line(f"{sign} {verdict.tag.text} [{MARK[verdict.source]}]: {verdict.reason}")
 
-    def _page(self, made: State) -> None:
+    def _page(self, made: Made) -> None:
         table = Table("#", "item", "score", "channel", "why", title="Recommendations")
         for number, one in enumerate(made["page"], 1):
             cells = (one.title, f"{one.score:.3f}", one.channel, one.explanation)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -12,8 +12,8 @@ from pydantic_core import to_json
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
-from foretaste.agents.graph import State
 from foretaste.agents.objects import Request
+from foretaste.agents.recommend import Event
 from foretaste.app.api import errors
 from foretaste.app.api.events import EventStream, event
 from foretaste.app.api.service import Service, while_connected
@@ -40,11 +40,13 @@ _RESULT = {
 }
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The result; with `stream`, an event for every step and the result last.",
+        "description": "The result; with `stream`, an event `started` as a step starts, one of the "
+        "step's own name as it ends, and the result last.",
         "content": {
             "application/json": {"example": _RESULT},
             "text/event-stream": {
-                "example": 'event: planner\ndata: {"personas": []}\n\n'
+                "example": 'event: started\ndata: {"node": "planner", "label": ""}\n\n'
+                'event: planner\ndata: {"personas": []}\n\n'
                 'event: result\ndata: {"recommendations": []}\n\n'
             },
         },
@@ -96,7 +98,7 @@ async def _steps(service: Service, request: Request, request_id: str) -> AsyncGe
     Raises:
         Exception: what went wrong before the first step was done.
     """
-    made: asyncio.Queue[tuple[str, State] | None] = asyncio.Queue()
+    made: asyncio.Queue[Event | None] = asyncio.Queue()
     work = asyncio.create_task(
         service.recommend(request, request_id, lambda node, update: made.put_nowait((node, update)))
     )
@@ -118,9 +120,9 @@ async def _steps(service: Service, request: Request, request_id: str) -> AsyncGe
             await work
 
 
-def _shown(node: str, made: State) -> dict[str, Any]:
+def _shown(node: str, made: Mapping[str, Any]) -> dict[str, Any]:
     """A step's update; of the candidates, how many each channel found."""
-    update: dict[str, Any] = {"node": node, **(made or {})}
+    update: dict[str, Any] = {"node": node, **made}
     if "candidates" in update:
         channels: dict[str, int] = {}
         for candidate in update.pop("candidates"):

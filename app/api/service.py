@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from starlette.requests import Request as HttpRequest
 
-from foretaste.agents.graph import State
 from foretaste.agents.live import Live
 from foretaste.agents.objects import Request
 from foretaste.agents.recommend import Run, result, stream
@@ -26,7 +25,7 @@ from foretaste.serving.chat import ChatModel
 from foretaste.serving.index.filters import ItemFilter
 
 Made = TypeVar("Made")
-OnStep = Callable[[str, State], None]
+OnStep = Callable[[str, Mapping[str, Any]], None]
 _ADD_PAGE = "INSERT INTO exposures VALUES (?, ?, ?, ?)"
 _ADD_THUMB = "INSERT OR REPLACE INTO feedback VALUES (?, ?, ?, ?, ?, ?)"
 _OLD_PAGES = (
@@ -83,7 +82,7 @@ class Service:
         Args:
             request: whom to recommend to, and what.
             request_id: under which feedback will refer to it.
-            on_step: told each node's update as it is made.
+            on_step: told of each event of `agents.recommend.stream` as it comes.
 
         Raises:
             Refused: no such user (404), or no room (503).

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from foretaste.agents.objects import Request
-from foretaste.agents.recommend import Run, recommend, stream
+from foretaste.agents.recommend import STARTED, Run, recommend, stream
 from foretaste.agents.schemas import ArbiterAnswer, ExpertAnswer, PlannerAnswer
 from foretaste.agents.tools import Tools
 from foretaste.data.errors import EngineError, InputError
@@ -154,7 +154,8 @@ def test_a_cold_start_gets_a_full_page(tools: Tools, request_: dict[str, Any]) -
 
 def test_nodes_are_streamed_in_order(tools: Tools) -> None:
     async def nodes() -> list[str]:
-        return [node async for node, _ in stream(tools, Request(user_id="ann"), Run())]
+        events = stream(tools, Request(user_id="ann"), Run())
+        return [node async for node, _ in events if node != STARTED]
 
     seen = asyncio.run(nodes())
     assert seen[:2] == ["context", "planner"]

@@ -101,7 +101,10 @@ def test_streaming_tells_every_step_and_the_whole_result_last(serve: Any) -> Non
     answer = server.call("POST", "/v1/recommendations", {"user_id": "ann", "n": 3, "stream": True})
     assert answer.headers["content-type"].startswith("text/event-stream")
     events = _events(answer.text)
-    names = [name for name, _ in events]
+    starts = [data["node"] for name, data in events if name == "started"]
+    assert starts[0] == "planner"
+    assert starts[-3:] == ["retrieve", "rank", "explain"]
+    names = [name for name, _ in events if name != "started"]
     assert names[:2] == ["context", "planner"]
     assert names[-4:] == ["retrieve", "rank", "explain", "result"]
     assert events[-1][1]["recommendations"] == whole["recommendations"]
