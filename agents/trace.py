@@ -55,7 +55,7 @@ def note(**facts: Note) -> None:
 @contextmanager
 def noting() -> Iterator[dict[str, Note]]:
     """Collect what `note` is told in the block."""
-    notes: dict[str, Note] = Field(default_factory=dict)
+    notes: dict[str, Note] = {}
     token = _NOTES.set(notes)
     try:
         yield notes
