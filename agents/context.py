@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
-from foretaste.agents.objects import HistoryEvent, Request, UserContext
+from foretaste.agents.objects import HistoryEvent, Request, Search, UserContext
+from foretaste.agents.profile_store import Profiles
+from foretaste.agents.surroundings import Surroundings, holding
 from foretaste.data.dataset import Dataset
 from foretaste.data.errors import InputError
 
@@ -30,13 +31,18 @@ class Reader:
     allowed: NDArray[np.bool_]
 
 
-def read(dataset: Dataset, request: Request) -> Reader:
-    """Look up the history and work out which items are allowed.
+def read(
+    dataset: Dataset,
+    request: Request,
+    surroundings: Surroundings | None = None,
+    profiles: Profiles | None = None,
+) -> Reader:
+    """Look up the history and work out which items are allowed; see `user_context`.
 
     Raises:
         InputError: unknown user or item, or filters that leave nothing.
     """
-    context = user_context(dataset, request)
+    context = user_context(dataset, request, surroundings, profiles)
     rows = np.asarray(dataset.rows([e.item_id for e in context.events]), dtype=np.int32)
     allowed = request.filters.mask(dataset.items)  # (items,)
     allowed[dataset.withdrawn] = False
@@ -49,41 +55,59 @@ def read(dataset: Dataset, request: Request) -> Reader:
     return Reader(context, rows, allowed)
 
 
-def user_context(dataset: Dataset, request: Request) -> UserContext:
-    """The behaviours, attributes and surroundings that the agents read."""
+def user_context(
+    dataset: Dataset,
+    request: Request,
+    surroundings: Surroundings | None = None,
+    profiles: Profiles | None = None,
+) -> UserContext:
+    """The behaviours, the profile made of these same behaviours, and the surroundings.
+
+    Args:
+        dataset: the catalogue and its interactions.
+        request: whose context is wanted.
+        surroundings: tells what holds today; the data set's own environment alone when None.
+        profiles: brings the user's profile up to date; none is made when None.
+    """
+    events: tuple[HistoryEvent, ...] = ()
+    searches: tuple[Search, ...] = ()
+    user_id = request.user_id if request.history is None else None
     if request.history is not None:
         events = _inline_events(dataset, request.history)
-    elif request.user_id is not None:
-        events = _stored_events(dataset, request.user_id)
-    else:
-        events = ()
+    elif user_id is not None:
+        events, searches = _stored_events(dataset, user_id)
+    environment = request.environment
+    if environment is None:
+        told = surroundings.texts(dataset) if surroundings else holding(dataset, time.time())
+        environment = tuple(told)
     return UserContext(
         user_id=request.user_id,
         events=events,
+        searches=searches,
         attributes=dataset.attributes_of(request.user_id) or {} if request.user_id else {},
-        environment=surroundings(dataset) if request.environment is None else request.environment,
+        profile=profiles.of(dataset, user_id, events) if profiles else (),
+        environment=environment,
         wish=request.wish,
     )
 
 
-def surroundings(dataset: Dataset, now: float | None = None) -> tuple[str, ...]:
-    """The environment rows that hold at `now` (seconds; the present when None)."""
-    moment = time.time() if now is None else now
-    if dataset.environment.is_empty():
-        return ()
-    now_so = dataset.environment.filter((pl.col("start") <= moment) & (pl.col("end") >= moment))
-    return tuple(now_so["text"].to_list())
-
-
-def _stored_events(dataset: Dataset, user_id: str) -> tuple[HistoryEvent, ...]:
+def _stored_events(
+    dataset: Dataset, user_id: str
+) -> tuple[tuple[HistoryEvent, ...], tuple[Search, ...]]:
     if not dataset.knows(user_id):
         raise InputError(
             f"User {user_id!r} is not in {dataset.name}; give a user that "
             f"`foretaste data describe {dataset.name}` shows, or --history or --wish instead."
         )
-    return tuple(
-        _event(dataset, row) for row in dataset.events_of(user_id) if row["item_id"] is not None
-    )
+    events: list[HistoryEvent] = []
+    searches: list[Search] = []
+    for row in dataset.events_of(user_id):
+        if row["item_id"] is not None:
+            events.append(_event(dataset, row))
+        elif row["query"]:
+            at = None if dataset.info.order_only else row["timestamp"]
+            searches.append(Search(query=row["query"], after=len(events), timestamp=at))
+    return tuple(events), tuple(searches)
 
 
 def _inline_events(dataset: Dataset, item_ids: tuple[str, ...]) -> tuple[HistoryEvent, ...]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from foretaste.agents.context import read, surroundings
+from foretaste.agents.context import read
 from foretaste.agents.objects import Request
+from foretaste.agents.surroundings import holding
 from foretaste.data.dataset import Dataset
 from foretaste.data.errors import InputError
 from foretaste.serving.index.filters import ItemFilter
@@ -66,5 +67,5 @@ def test_filters_by_hand(dataset: Dataset, filters: ItemFilter, expected: set[st
 
 
 def test_surroundings_hold_only_in_their_time(dataset: Dataset) -> None:
-    assert surroundings(dataset, now=1000.0) == ("A long winter",)
-    assert surroundings(dataset, now=0.5) == ("A long winter", "Long past")
+    assert holding(dataset, now=1000.0) == ["A long winter"]
+    assert holding(dataset, now=0.5) == ["A long winter", "Long past"]
