@@ -84,8 +84,8 @@ def write_faiss(index: faiss.Index) -> Callable[[Path], None]:
 def read_faiss(place: Path, kind: Kind) -> Any:
     """The FAISS index that `write_faiss` put into `place`.
 
-    The lists of an `ivf` index that would fill more than half of the free memory stay in the file,
-    mapped, and are read when they are searched (2.4 times slower even when the file is in memory).
+    An `ivf` index that would fill more than half of the free memory stays in the file, mapped, and
+    is read where it is searched.
 
     Raises:
         ForetasteError: FAISS cannot read it.
@@ -143,7 +143,7 @@ def has_saved(folder: Path) -> bool:
 def _flags(kind: Kind, size: int) -> int:
     """How FAISS should read a file of `size` bytes: into memory, or mapped where it is large."""
     if kind == "ivf" and size > psutil.virtual_memory().available / 2:
-        return int(faiss.IO_FLAG_MMAP)
+        return int(faiss.IO_FLAG_MMAP_IFC)
     return 0
 
 
