@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, cast, get_type_hints
 
 from foretaste.agents import prompting
+from foretaste.agents.checkpoints import Thread
 from foretaste.agents.graph import Desk, State, build_graph
 from foretaste.agents.objects import Request, Step
 from foretaste.agents.tools import Tools
@@ -39,19 +40,39 @@ class Run:
             state[key] = reduce(state[key], value) if reduce and key in state else value
 
 
-async def stream(tools: Tools, request: Request, run: Run) -> AsyncGenerator[Event]:
+async def stream(
+    tools: Tools, request: Request, run: Run, thread: Thread | None = None
+) -> AsyncGenerator[Event]:
     """Run the graph, filling `run` on the way.
+
+    Args:
+        tools: what the nodes use.
+        request: whom to recommend to, and what.
+        run: is filled.
+        thread: where to save what each node made, and what an earlier process made of this run:
+            that is told first and not done again.
 
     Yields:
         (node, its update) as each node ends, each expert on its own; and before that
         (`STARTED`, {node, label}) as it starts, but for the first: until that one has ended
         nobody knows whether the request can be answered at all.
     """
-    start, desk = State(request=request, tags=[], steps=[], spans=[]), Desk(tools, request)
-    async for event in build_graph().astream(start, context=desk, stream_mode="tasks"):
+    begin: State | None = State(request=request, tags=[], steps=[], spans=[])
+    graph, config = build_graph(), None
+    if thread is not None:
+        graph, config = thread.over(graph), thread.config
+        async for task_id, node, made in thread.finished(graph):
+            run.kept.add(task_id)
+            run.take(made)
+            yield node, made
+        begin = None if thread.begun else begin
+    events = graph.astream(
+        begin, config, context=Desk(tools, request), stream_mode="tasks", durability="sync"
+    )
+    async for event in events:
         task = cast(dict[str, Any], event)
         if "result" not in task:
-            if run.state["spans"]:
+            if run.state["spans"] and task["id"] not in run.kept:
                 yield STARTED, {"node": task["name"], "label": label_of(task["input"])}
         elif task["error"] is None:
             run.take(task["result"])

@@ -95,6 +95,12 @@ def dataset() -> Dataset:
 
 @pytest.fixture
 def tools(dataset: Dataset, embedder: Any) -> Tools:
+    return film_tools(embedder, dataset)
+
+
+def film_tools(embedder: Any, dataset: Dataset | None = None) -> Tools:
+    """What a run needs over the films, popularity for a rule."""
+    dataset = dataset or films()
     index = build_index(dataset, embedder)
     counts = np.bincount(dataset.histories.rows, minlength=len(FILMS)).astype(np.float32)
     return Tools(
