@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from foretaste.app.commands import bench, data, doctor, evaluate, models, recommend, serve
+from foretaste.app.commands import bench, data, doctor, evaluate, finetune, models, recommend, serve
 from foretaste.app.console import one_sentence
 from foretaste.serving.arithmetic import wait_patiently
 
@@ -29,6 +29,7 @@ cli.add_typer(serve.group, name="serve")
 cli.command("recommend")(recommend.recommend)
 cli.add_typer(evaluate.group, name="evaluate")
 cli.add_typer(bench.group, name="bench")
+cli.add_typer(finetune.group, name="finetune")
 
 
 def _show_version(wanted: bool) -> None:

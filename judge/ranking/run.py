@@ -23,6 +23,7 @@ from foretaste.serving.rules.base import Scorer, Scores
 from foretaste.serving.rules.recipes import Material, rule_names
 from foretaste.serving.rules.select import METRIC, Choice, chosen
 from foretaste.serving.rules.words import item_words
+from foretaste.serving.trained import TRAINED, trained
 
 SENTENCES = {
     "dropped": "Items of the history are no candidates, except the target itself.",
@@ -57,7 +58,7 @@ def run(settings: Settings) -> dict[str, Any]:
 
     Returns:
         The object of `evaluate ranking --json`. The untrained rule that is best on validation is
-        always among the methods.
+        always among the methods; trained ones stand beside it when they learnt from these events.
     """
     start = time.perf_counter()
     wanted = _checked(settings.methods)
@@ -70,17 +71,21 @@ def run(settings: Settings) -> dict[str, Any]:
     if settings.fitted_on != "train":
         material = material.with_histories(split.fitted_on(settings.fitted_on))
     rules, fit_seconds = _fitted(choice, names, material)
+    best = rules[names.index(choice.best)]
+    found = trained(dataset, split.fitted_on(settings.fitted_on), best)
+    others = [one for one in found if one.name in wanted]
     protocol = Protocol(
         settings.fitted_on, settings.history, settings.users, settings.seed, settings.resamples
     )
-    report = evaluate_ranking(dataset, split, rules, protocol, vectors=vectors, best=choice.best)
+    report = evaluate_ranking(
+        dataset, split, [*rules, *others], protocol, vectors=vectors, best=choice.best
+    )
     for name in names:
         figures = report["methods"][name]
         figures["seconds"] = round(figures["seconds"] + fit_seconds[name], 3)
         figures["constants"] = choice.constants[name]
         figures["validation"] = choice.validation.get(name)
     if settings.channel_users:
-        best = rules[names.index(choice.best)]
         report["channels"] = channel_report(
             dataset, split, best, protocol, vectors, settings.embedder, settings.channel_users
         )
@@ -103,7 +108,7 @@ def versions() -> dict[str, str]:
 
 
 def _checked(methods: Sequence[str] | None) -> list[str]:
-    known = rule_names(vectors=True)
+    known = [*rule_names(vectors=True), *TRAINED]
     unknown = [name for name in methods or () if name not in known]
     if unknown:
         raise InputError(f"There is no method {unknown[0]!r}; choose from {', '.join(known)}.")

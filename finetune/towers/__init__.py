@@ -1,0 +1,8 @@
+"""Three towers: users, items and tags in one space (RecGPT-V2, arXiv 2512.14503).
+
+* `config.py`   settings and presets
+* `data.py`     the catalogue as arrays, tags in hindsight, batches
+* `loss.py`     L_col + 0.5 L_tag + 0.5 L_cate over sampled items
+* `trainer.py`  one step and one epoch
+* `train.py`    a whole run: estimate, epochs, validation, resume, export
+"""

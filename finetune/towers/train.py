@@ -1,0 +1,213 @@
+"""`foretaste finetune towers`: from a data set's name to towers that are served."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from foretaste.data.dataset import Dataset
+from foretaste.data.errors import InputError
+from foretaste.data.progress import note
+from foretaste.data.splits import Cases, Split, leave_one_out
+from foretaste.data.store import load_dataset
+from foretaste.data.text import item_texts
+from foretaste.finetune.runs import Run, matmul_flops, open_run, peak_mb, stoppable
+from foretaste.finetune.towers.config import TowersConfig
+from foretaste.finetune.towers.data import vocabulary
+from foretaste.finetune.towers.loop import Loop, Probe, probe
+from foretaste.finetune.towers.measure import best_beta, best_weight, ndcg
+from foretaste.finetune.towers.trainer import Material
+from foretaste.serving.embedder import DEFAULT_EMBEDDER, Embedder, load_embedder
+from foretaste.serving.rules import recipes
+from foretaste.serving.rules.base import popularity
+from foretaste.serving.rules.select import chosen, sample
+from foretaste.serving.rules.words import item_words
+from foretaste.serving.towers import (
+    Record,
+    Towers,
+    fact_table,
+    histories_fingerprint,
+    item_facts,
+    publish,
+)
+
+KIND = "towers"
+SHARED = 2  # items that carry a fact, at least, for it to have a learned vector
+BETA_CASES = 500  # validation cases that choose β
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training: what is read, and who validates it.
+
+    Attributes:
+        dataset: the catalogue.
+        split: leave-one-out: train is learnt from, validation chooses, test is not looked at.
+        cases: validation cases, or a sample of them.
+        material: training events and catalogue as arrays.
+        config: settings.
+        record: what the towers will say about themselves.
+    """
+
+    dataset: Dataset
+    split: Split
+    cases: Cases
+    material: Material
+    config: TowersConfig
+    record: Record
+
+
+def train(
+    name: str,
+    config: TowersConfig,
+    embedder: Embedder | str = DEFAULT_EMBEDDER,
+    resume: bool = False,
+) -> dict[str, Any]:
+    """Train towers on a data set, export them and make them the ones that are served.
+
+    Args:
+        name: of an imported data set.
+        config: settings.
+        embedder: behind the sentence vectors, or its name.
+        resume: go on where an earlier try with the same settings stopped.
+
+    Returns:
+        The result that is saved with the run: figures of validation, wall_s, peak_mb,
+        flops_fraction, best_epoch (from 1 on).
+
+    Raises:
+        InputError: nothing to learn from, nobody to validate with, or no room.
+        KeyboardInterrupt: somebody asked to stop; the state is saved.
+    """
+    torch.set_num_threads(config.threads)
+    encoder = load_embedder(embedder) if isinstance(embedder, str) else embedder
+    job = prepare(load_dataset(name), config, encoder)
+    given = job.record.model_dump(include=_DECIDING)
+    run = open_run(KIND, name, {"config": config.model_dump(), **given}, resume)
+    if resume and (result := run.finished()):
+        note(f"This run is finished; its result stands in {run.folder}.")
+        return result
+    found = probe(job.material, config, job.record, job.cases)
+    found.estimate.check(run.folder)
+    loop = Loop(job.material, config, job.record, job.cases, run, found.steps)
+    if resume:
+        loop.restore()
+    with stoppable() as stop:
+        loop.run_epochs(stop)
+    return _finish(job, run, loop, found)
+
+
+#: Fields of the record that decide what comes out.
+_DECIDING = {"dataset", "fingerprint", "split", "fitted_on", "histories", "embedder_fingerprint"}
+
+
+def prepare(dataset: Dataset, config: TowersConfig, embedder: Embedder) -> Job:
+    """Everything that is read, as arrays; sentence vectors come from their cache when they can.
+
+    Raises:
+        InputError: nothing to learn from, or nobody to validate with.
+    """
+    split = leave_one_out(dataset)
+    if not (split.train.lengths >= 2).any():
+        raise InputError(
+            f"Towers learn from people with four interactions or more, and {dataset.name} has none; "
+            "import more interactions."
+        )
+    counts = popularity(split.train, len(dataset.item_ids))
+    lists = item_facts(dataset.items)
+    carriers = Counter(fact for own in lists for fact in own)
+    names = [fact for fact, number in carriers.items() if number >= SHARED]
+    words = vocabulary(dataset, counts, config.tags)
+    material = Material(
+        histories=split.train,
+        text=embedder.encode(item_texts(dataset.items)),
+        facts=fact_table(lists, {fact: place for place, fact in enumerate(names, 1)}),
+        fact_names=names,
+        counts=counts,
+        words=words,
+        said=embedder.encode(words.texts),
+    )
+    record = Record(
+        dataset=dataset.name,
+        fingerprint=dataset.info.fingerprint,
+        catalogue_fingerprint=dataset.info.catalogue_fingerprint,
+        split=split.kind,
+        fitted_on="train",
+        histories=histories_fingerprint(split.train),
+        embedder=embedder.name,
+        embedder_fingerprint=embedder.fingerprint,
+        shape=material.shape(config),
+        facts=names,
+    )
+    cases = sample(split.validation, config.validation_users, config.seed)
+    return Job(dataset, split, cases, material, config, record)
+
+
+def _finish(job: Job, run: Run, loop: Loop, found: Probe) -> dict[str, Any]:
+    """Choose what validation chooses, export, publish, say how it went."""
+    start = time.perf_counter()
+    towers, validation = _chosen(job, loop.best_towers())
+    folder = publish(job.dataset.name, towers)
+    course = loop.course
+    rate = course.events * found.flops_per_event / max(course.train_s, 1e-9)
+    result = {
+        "dataset": job.dataset.name,
+        "items": len(job.material.counts),
+        "events": len(job.material.histories.rows),
+        "weights": sum(value.numel() for value in towers.net.state_dict().values()),
+        "validation": validation,
+        "cases": len(job.cases),
+        "beta": towers.record.beta,
+        "rule": towers.record.rule,
+        "weight": towers.record.weight,
+        "epochs": course.epoch,
+        "best_epoch": course.best_epoch + 1,
+        "expected_s": round(found.estimate.seconds, 1),
+        "wall_s": round(course.wall_s + time.perf_counter() - start, 1),
+        "peak_mb": peak_mb(),
+        "flops_fraction": round(rate / matmul_flops(), 3),
+        "run": run.folder.name,
+        "folder": folder.name,
+    }
+    run.finish(result)
+    return result
+
+
+def _chosen(job: Job, towers: Towers) -> tuple[Towers, dict[str, float]]:
+    """The towers with β and the weight beside the best untrained rule chosen on validation.
+
+    Returns:
+        The towers, and scorer → NDCG@10 on the validation cases.
+    """
+    material = recipes.Material(job.split.train, item_words(job.dataset.items), job.material.text)
+    choice = chosen(job.dataset, job.split, material)
+    rule = choice.fit(choice.best, material)
+    weight, mixed = best_weight(rule, towers, job.cases)
+    beta, by_beta = best_beta(towers, _tags_of_items(job.material), _few(job.cases))
+    plain = choice.fit("embedding_last", material)
+    validation = {
+        "towers": ndcg(towers, job.cases, material.items),
+        "towers_mix": mixed[weight],
+        rule.name: mixed[0.0],
+        "embedding_last": ndcg(plain, job.cases, material.items),
+        "beta": by_beta[beta],
+        "beta_1": by_beta[1.0],
+    }
+    changes = {"beta": beta, "rule": rule.name, "weight": weight, "validation": validation}
+    return towers.with_record(towers.record.model_copy(update=changes)), validation
+
+
+def _few(cases: Cases) -> Cases:
+    """A sample of the cases with a history."""
+    some = cases.take(np.flatnonzero(cases.histories.lengths > 0))
+    return sample(some, BETA_CASES, 0)
+
+
+def _tags_of_items(material: Material) -> list[Any]:
+    """For each item the sentence vectors of its tags, (n, text)."""
+    return [material.said[own[own >= 0]] for own in material.words.tags]
