@@ -69,7 +69,8 @@ class Desk:
     @cached_property
     def reader(self) -> context.Reader:
         """Who is asking, what they did, and what may be shown to them."""
-        return context.read(self.tools.dataset, self.request)
+        tools = self.tools
+        return context.read(tools.dataset, self.request, tools.surroundings, tools.profiles)
 
 
 Tooled = Runtime[Desk]

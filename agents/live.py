@@ -204,7 +204,7 @@ class Live:
     async def about(self, user_id: str) -> dict[str, Any]:
         """Everything that is kept about a user, by kind: for them to read, or before it goes.
 
-        Keys: attributes, interactions, feedback, answers (pages that they were shown).
+        Keys: attributes, profile, interactions, feedback, answers (pages that they were shown).
         """
         said, shown = await asyncio.gather(
             asyncio.to_thread(self.ledger.read, _FEEDBACK_OF, [user_id]),
@@ -213,6 +213,7 @@ class Live:
         names = ("request_id", "item_id", "at", "thumb", "reason")
         return {
             "attributes": self._dataset.attributes_of(user_id) or {},
+            "profile": self._profile_of(user_id),
             "interactions": [
                 {name: row[name] for name in _COLUMNS[1:]}
                 for row in self._dataset.events_of(user_id)
@@ -233,6 +234,16 @@ class Live:
         deletions = [(sql, [[user_id]]) for sql in _FORGET]
         await asyncio.wrap_future(self.ledger.write(hidden, *deletions, erases=True))
         self.people.forget(user_id)
+        if self._tools.profiles is not None:
+            await asyncio.to_thread(self._tools.profiles.forget, user_id)
+
+    def _profile_of(self, user_id: str) -> list[dict[str, Any]]:
+        """What is kept of a user's profile."""
+        profiles, dataset = self._tools.profiles, self._dataset
+        if profiles is None:
+            return []
+        said = profiles.said(dataset, profiles.kept(dataset, user_id))
+        return [statement.model_dump() for statement in said]
 
     def _stamp(self) -> tuple[float, str]:
         """When, and over which import of the catalogue, a change was made."""

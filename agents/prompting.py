@@ -8,15 +8,17 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from string import Template
 
-from foretaste.agents.objects import HistoryEvent, UserContext
+from foretaste.agents.objects import HistoryEvent, Statement, UserContext
 from foretaste.serving.chat import Entity, Message, Part
 
 AGENTS = ("planner", "expert", "arbiter", "explainer")
 TITLE_CHARACTERS = 80
+PROFILE_LINES, PROFILE_EACH = 3, 2  # sides of a profile that a prompt shows, statements of each
 # Private-use characters around an entity's key and text while a prompt is filled in. `clean` takes
 # them, as all of their kind, out of every text of items and users, so no title can forge one.
 _OPEN, _MIDDLE, _CLOSE = "\ue001", "\ue002", "\ue003"
@@ -80,10 +82,23 @@ def context_lines(context: UserContext) -> str:
     if context.attributes:
         facts = ", ".join(f"{clean(k, 30)} {clean(v, 40)}" for k, v in context.attributes.items())
         lines.append(f"Person: {facts}")
+    lines += profile_lines(context.profile)
     lines += [f"Today: {clean(text)}" for text in context.environment]
     if context.wish:
         lines.append(f"Wish: {clean(context.wish, 200)}")
     return "\n".join(lines) or "Person: nothing known"
+
+
+def profile_lines(profile: Sequence[Statement]) -> list[str]:
+    """The most telling sides of a profile, a line each.
+
+    >>> profile_lines([Statement(key="interests", text="War: 2 of 9 choices")])
+    ['Profile: War: 2 of 9 choices']
+    """
+    sides: dict[str, list[str]] = {}
+    for statement in profile:
+        sides.setdefault(statement.key, []).append(clean(statement.text))
+    return [f"Profile: {'; '.join(s[:PROFILE_EACH])}" for s in list(sides.values())[:PROFILE_LINES]]
 
 
 def event_line(event: HistoryEvent) -> str:

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from foretaste.agents.config import AgentsConfig
 from foretaste.agents.lexicon import Lexicon
+from foretaste.agents.profile_store import Profiles
+from foretaste.agents.surroundings import Surroundings
 from foretaste.data.dataset import Dataset
 from foretaste.serving.chat import ChatModel
 from foretaste.serving.embedder import Embedder, load_embedder
@@ -32,6 +34,8 @@ class Tools:
         index: finds items by vector, under a mask.
         rule: the best untrained rule of this data set, the collaborative channel.
         model: the language model, or None to run on the grounded fallbacks alone.
+        surroundings: tells what holds today; None for the data set's own environment alone.
+        profiles: brings profiles of users up to date; None for no profiles.
     """
 
     dataset: Dataset
@@ -42,6 +46,8 @@ class Tools:
     index: ItemIndex | LiveIndex
     rule: Scorer
     model: ChatModel | None = None
+    surroundings: Surroundings | None = None
+    profiles: Profiles | None = None
 
     def with_model(self, model: ChatModel | None) -> Tools:
         """The same parts behind another language model."""
@@ -53,6 +59,8 @@ def load_tools(
     config: AgentsConfig | None = None,
     embedder_name: str = "bundled:all-minilm-l6-v2",
     rule: Scorer | None = None,
+    surroundings: Surroundings | None = None,
+    profiles: Profiles | None = None,
 ) -> Tools:
     """Load what needs no language model; vectors, index and rule come from their caches if there.
 
@@ -62,6 +70,8 @@ def load_tools(
         embedder_name: of the model store.
         rule: the collaborative channel; the best untrained rule, fitted on everything, when None.
             An evaluation gives one that was fitted on its training events.
+        surroundings: what the agents are told of the day.
+        profiles: what they are told of the user.
     """
     embedder = load_embedder(embedder_name)
     index = open_index(dataset, embedder)
@@ -73,4 +83,6 @@ def load_tools(
         vectors=index.vectors_of(range(len(dataset.item_ids))),
         index=index,
         rule=rule or best_untrained(dataset),
+        surroundings=surroundings,
+        profiles=profiles,
     )

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from foretaste.app.commands import bench, data, doctor, evaluate, finetune, models, recommend, serve
+from foretaste.app.commands import bench, data, doctor, evaluate, finetune, models, profile, recommend, serve
 from foretaste.app.console import one_sentence
 from foretaste.serving.arithmetic import wait_patiently
 
@@ -27,6 +27,7 @@ cli.add_typer(data.group, name="data")
 cli.add_typer(models.group, name="models")
 cli.add_typer(serve.group, name="serve")
 cli.command("recommend")(recommend.recommend)
+cli.add_typer(profile.group, name="profile")
 cli.add_typer(evaluate.group, name="evaluate")
 cli.add_typer(bench.group, name="bench")
 cli.add_typer(finetune.group, name="finetune")

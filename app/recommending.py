@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -11,7 +12,9 @@ from pydantic import BaseModel, ValidationError
 from foretaste.agents import context
 from foretaste.agents.config import AgentsConfig
 from foretaste.agents.objects import Request
+from foretaste.agents.profile_store import stored_profiles
 from foretaste.agents.recommend import Run, result, stream
+from foretaste.agents.surroundings import EnvironmentConfig, Surroundings
 from foretaste.agents.tools import Tools, load_tools
 from foretaste.app.show import Screen
 from foretaste.data.dataset import Dataset
@@ -48,13 +51,14 @@ class Call(EngineChoice, frozen=True):
 
 def run_call(call: Call) -> dict[str, Any]:
     """Run one call and return its result; everything wrong with the call is said first."""
-    groups_known(call.settings, ("agents", "engine"))
+    groups_known(call.settings, ("agents", "engine", "environment"))
     config = override(AgentsConfig(), "agents", call.settings)
     engine = engine_of(call)
+    surroundings = surroundings_of(call)
     request = request_of(call)
     dataset = load_dataset(call.dataset)
     context.read(dataset, request)
-    return asyncio.run(_run(dataset, config, engine, request, call.quiet))
+    return asyncio.run(_run(dataset, config, engine, surroundings, request, call.quiet))
 
 
 def engine_of(call: EngineChoice) -> EngineConfig | None:
@@ -69,6 +73,11 @@ def engine_of(call: EngineChoice) -> EngineConfig | None:
     else:
         options.append(f"engine.engine={call.engine}")
     return override(EngineConfig(), "engine", [*options, *call.settings])
+
+
+def surroundings_of(call: EngineChoice) -> Surroundings:
+    """What the options tell of the day."""
+    return Surroundings(override(EnvironmentConfig(), "environment", call.settings))
 
 
 def request_of(call: Call) -> Request:
@@ -96,11 +105,12 @@ async def _run(
     dataset: Dataset,
     config: AgentsConfig,
     engine: EngineConfig | None,
+    surroundings: Surroundings,
     request: Request,
     quiet: bool,
 ) -> dict[str, Any]:
     async with AsyncExitStack() as stack:
-        tools = await load(stack, dataset, config, engine)
+        tools = await load(stack, dataset, config, engine, surroundings)
         screen, run = Screen(), Run()
         async for node, made in stream(tools, request, run):
             if not quiet:
@@ -112,17 +122,28 @@ async def _run(
 
 
 async def load(
-    stack: AsyncExitStack, dataset: Dataset, config: AgentsConfig, engine: EngineConfig | None
+    stack: AsyncExitStack,
+    dataset: Dataset,
+    config: AgentsConfig,
+    engine: EngineConfig | None,
+    surroundings: Surroundings,
 ) -> Tools:
     """The tools with their model; everything else is loaded while the engine starts.
 
     The engine ends with `stack`.
     """
+    loading = partial(
+        load_tools,
+        dataset,
+        config,
+        surroundings=surroundings,
+        profiles=stored_profiles(dataset.name),
+    )
     if engine is None:
-        return load_tools(dataset, config)
+        return loading()
     starting = asyncio.create_task(stack.enter_async_context(open_chat(engine)))
     try:
-        tools = await asyncio.to_thread(load_tools, dataset, config)
+        tools = await asyncio.to_thread(loading)
         return tools.with_model(await starting)
     finally:
         if not starting.done():

@@ -24,7 +24,7 @@ from foretaste.app.api.guard import LOCAL
 from foretaste.app.api.keys import KeyRing
 from foretaste.app.api.service import Engine, Service
 from foretaste.app.console import say
-from foretaste.app.recommending import EngineChoice, engine_of, load
+from foretaste.app.recommending import EngineChoice, engine_of, load, surroundings_of
 from foretaste.data.errors import InputError
 from foretaste.data.ledger import Ledger, ledger_path
 from foretaste.data.settings import groups_known, override
@@ -67,17 +67,17 @@ def check_host(host: str, ring: KeyRing, without_keys: bool) -> None:
 @asynccontextmanager
 async def open_service(serving: Serving) -> AsyncGenerator[Service]:
     """The service behind the options, its engine started; both end with the block."""
-    groups_known(serving.settings, ("agents", "engine", "api"))
+    groups_known(serving.settings, ("agents", "engine", "api", "environment"))
     agents = override(AgentsConfig(), "agents", serving.settings)
     config = override(ApiConfig(), "api", serving.settings)
-    engine = engine_of(serving)
+    engine, surroundings = engine_of(serving), surroundings_of(serving)
     if engine is not None:
         engine = engine.model_copy(update={"restart": True})
     dataset = load_dataset(serving.dataset)
     async with AsyncExitStack() as stack:
         ledger = Ledger(ledger_path(serving.dataset))
         stack.callback(ledger.close)
-        tools = await load(stack, dataset, agents, engine)
+        tools = await load(stack, dataset, agents, engine, surroundings)
         live = await asyncio.to_thread(Live, tools, ledger)
         watched = Engine(tools.model)
         if serving.endpoint is not None:
