@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 from foretaste.data.errors import ModelError
-from foretaste.serving.bundled import PREFIX, bundled, bundled_folder
+from foretaste.data.files import subfolder
+from foretaste.serving.bundled import BUNDLED, PREFIX, bundled, bundled_folder
 
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 Count = Callable[[str], int]
 
 
@@ -57,14 +60,21 @@ def count_for(model: str | None) -> Count:
     Nothing is fetched.
 
     Args:
-        model: bundled:NAME, a folder, or any other name (a hub id, an endpoint's own); None
-            when there is no model.
+        model: bundled:NAME, a folder, a hub id of the store, or an endpoint's own name, of which
+            nothing is known here; None when there is no model.
     """
     if model is None:
         return byte_count
-    folder = bundled_folder(bundled(model)) if model.startswith(PREFIX) else Path(model)
-    has_one = (folder / "tokenizer.json").is_file()
-    return tokenizer_count(folder.resolve()) if has_one else byte_count
+    folders = [Path(model)]
+    if model.removeprefix(PREFIX) in BUNDLED:
+        folders = [bundled_folder(bundled(model))]
+    elif _HUB_ID.fullmatch(model):
+        hub = subfolder("models", "hub") / f"models--{model.replace('/', '--')}"
+        folders += sorted(hub.glob("snapshots/*"))
+    for folder in folders:
+        if (folder / "tokenizer.json").is_file():
+            return tokenizer_count(folder.absolute())
+    return byte_count
 
 
 def _bytes(text: str) -> int:

@@ -94,7 +94,7 @@ class Tallies(BaseModel):
 
     def follows(self, events: Sequence[HistoryEvent], catalogue: str) -> bool:
         """Whether these are the events that were read, and perhaps later ones, of this catalogue."""
-        if self.version != VERSION or self.catalogue != catalogue or self.events > len(events):
+        if self.catalogue != catalogue or self.events > len(events):
             return False
         return self.events == 0 or self.newest == _key(events[self.events - 1])
 

@@ -14,7 +14,7 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from foretaste.agents.objects import HistoryEvent, Statement
-from foretaste.agents.profile import Catalogue, Tallies, read_on
+from foretaste.agents.profile import VERSION, Catalogue, Tallies, read_on
 from foretaste.agents.profile_text import statements
 from foretaste.data.dataset import Dataset
 from foretaste.data.errors import ForetasteError
@@ -131,14 +131,21 @@ class Profiles:
             user_id: under whom tallies are kept; None keeps nothing.
             events: all events that may be known of the user, oldest first.
         """
-        catalogue = self._looked_up_in(dataset)
-        kept = Tallies()
-        if self.store is not None and user_id is not None:
-            kept = _parsed(self.store.get(user_id))
-        made = read_on(kept, events, catalogue)
+        kept = self.kept(dataset, user_id) if user_id is not None else Tallies()
+        made = read_on(kept, events, self._looked_up_in(dataset))
         if self.store is not None and user_id is not None and made is not kept:
             self.store.put(user_id, made.model_dump_json())
-        return statements(made, catalogue)
+        return self.said(dataset, made)
+
+    def kept(self, dataset: Dataset, user_id: str) -> Tallies:
+        """What is kept of a user; empty for none, or when the catalogue is not the same any more."""
+        made = _parsed(None if self.store is None else self.store.get(user_id))
+        fits = made.catalogue == dataset.info.catalogue_fingerprint
+        return made if fits else Tallies()
+
+    def said(self, dataset: Dataset, tallies: Tallies) -> tuple[Statement, ...]:
+        """What tallies say."""
+        return statements(tallies, self._looked_up_in(dataset))
 
     def forget(self, user_id: str) -> bool:
         """Delete what was kept of a user, and say whether there was anything."""
@@ -168,10 +175,11 @@ def stored_profiles(dataset: str) -> Profiles:
 
 
 def _parsed(kept: str | None) -> Tallies:
-    """What was kept; tallies of another version, or no tallies at all, are made anew."""
+    """What was kept; nothing when it is of another version, for it can be made anew."""
     if kept is None:
         return Tallies()
     try:
-        return Tallies.model_validate_json(kept)
+        made = Tallies.model_validate_json(kept)
     except ValidationError:
         return Tallies()
+    return made if made.version == VERSION else Tallies()
