@@ -33,10 +33,12 @@ from foretaste.data.files import (
 from foretaste.data.histories import Histories
 from foretaste.serving.rules.base import Scorer, Scores
 from foretaste.serving.rules.scorers import Blend
+from foretaste.serving.rules.words import words
 from foretaste.serving.towers_net import Shape, TowersNet
 
 WEIGHTS, RECORD, POINTER = "towers.safetensors", "towers.json", "current.json"
-FACTS_EACH = 16  # facts of an item that are read
+WORD = "word: "  # how a fact begins that is a word of the title
+FACTS_EACH = 24  # facts of an item that are read
 _ROWS = 4096  # items turned into vectors at once
 _DATED = "known_at"  # an attribute that says when, not what
 
@@ -203,12 +205,14 @@ def catalogue_arrays(
 
 
 def item_facts(items: pl.DataFrame) -> list[list[str]]:
-    """Facts of each item: its categories, then `name: value` of its attributes."""
+    """Facts of each item: categories, `name: value` of attributes, `word: w` of the title's words."""
     found = []
-    for categories, attributes in items.select("categories", "attributes").iter_rows():
+    columns = items.select("categories", "attributes", "title")
+    for categories, attributes, title in columns.iter_rows():
         said = [f"{one['name']}: {one['value']}" for one in attributes or ()]
         said = [fact for fact in said if not fact.startswith(f"{_DATED}: ")]
-        found.append([*dict.fromkeys([*(categories or ()), *said])])
+        titled = [f"{WORD}{word}" for word in words(title or "")]
+        found.append([*dict.fromkeys([*(categories or ()), *said, *titled])])
     return found
 
 

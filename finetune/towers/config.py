@@ -36,6 +36,7 @@ class TowersConfig(BaseModel, frozen=True, extra="forbid"):
         reverse: share of sequences that are read backwards.
         tag_weight, category_weight: of L_tag and L_cate beside L_col.
         tags: tags in the vocabulary, at most.
+        words: whether words of titles have learned vectors, as categories and attributes have.
         validation_users: people whose validation item is ranked after each epoch.
         threads: of torch; more than one only helps on cores that nobody else uses.
         seed: of weights, batches, negatives and dropout.
@@ -60,6 +61,7 @@ class TowersConfig(BaseModel, frozen=True, extra="forbid"):
     tag_weight: float = Field(0.5, ge=0)
     category_weight: float = Field(0.5, ge=0)
     tags: int = Field(4000, ge=1)
+    words: bool = True
     validation_users: int = Field(4000, ge=1)
     threads: int = Field(1, ge=1)
     seed: int = 0

@@ -188,12 +188,14 @@ def probe(material: Material, config: TowersConfig, record: Record, cases: Cases
     step_s = (time.perf_counter() - start) / len(some)
     start = time.perf_counter()
     made = catalogue_arrays(trainer.net, material.text, material.facts, material.counts)
+    made_s = time.perf_counter() - start
     few = cases.take(np.arange(min(_PROBED_CASES, len(cases))))
+    start = time.perf_counter()
     ndcg(Towers(trainer.net, record, made), few, len(material.counts))
-    measure_s = (time.perf_counter() - start) * max(1.0, len(cases) / len(few) / 2)
+    asked_s = (time.perf_counter() - start) * len(cases) / len(few)
     weights = sum(value.nbytes for value in trainer.net.state_dict().values()) / 1e6
     steps = len(batches) * config.epochs
-    seconds = steps * step_s + config.epochs * measure_s
+    seconds = steps * step_s + config.epochs * (made_s + asked_s)
     estimate = Estimate(seconds, peak_mb() + 6 * weights, 8 * weights)
     return Probe(estimate, steps, flops)
 

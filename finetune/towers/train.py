@@ -28,6 +28,7 @@ from foretaste.serving.rules.base import popularity
 from foretaste.serving.rules.select import chosen, sample
 from foretaste.serving.rules.words import item_words
 from foretaste.serving.towers import (
+    WORD,
     Record,
     Towers,
     fact_table,
@@ -122,6 +123,8 @@ def prepare(dataset: Dataset, config: TowersConfig, embedder: Embedder) -> Job:
     lists = item_facts(dataset.items)
     carriers = Counter(fact for own in lists for fact in own)
     names = [fact for fact, number in carriers.items() if number >= SHARED]
+    if not config.words:
+        names = [fact for fact in names if not fact.startswith(WORD)]
     words = vocabulary(dataset, counts, config.tags)
     material = Material(
         histories=split.train,

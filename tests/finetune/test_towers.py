@@ -25,6 +25,7 @@ from foretaste.finetune import runs
 from foretaste.finetune.towers import train as command
 from foretaste.finetune.towers.config import TowersConfig, load_config, presets
 from foretaste.finetune.towers.data import batches, hindsight, vocabulary
+from foretaste.finetune.towers.loop import Loop
 from foretaste.finetune.towers.loss import candidates, sampled_softmax
 from foretaste.finetune.towers.trainer import Trainer, rate
 from foretaste.judge.ranking import run as ranking
@@ -119,14 +120,18 @@ def test_the_rate_rises_then_falls_to_nothing() -> None:
     assert sorted(found[5:], reverse=True) == found[5:]
 
 
-def test_facts_are_categories_and_attributes_but_no_dates() -> None:
+def test_facts_are_categories_attributes_and_words_but_no_dates() -> None:
     brand = {"name": "brand", "value": "OPI"}
     dated = {"name": "known_at", "value": "2020-01-01"}
     items = pl.DataFrame(
-        {"categories": [["Lips"], None], "attributes": [[brand, dated], None]},
+        {
+            "title": ["Lip gloss, gloss", None],
+            "categories": [["Lips"], None],
+            "attributes": [[brand, dated], None],
+        },
         schema_overrides={"categories": pl.List(pl.String)},
     )
-    assert item_facts(items) == [["Lips", "brand: OPI"], []]
+    assert item_facts(items) == [["Lips", "brand: OPI", "word: lip", "word: gloss"], []]
     assert fact_table([[], []], {}).tolist() == [[0], [0]]
 
 
@@ -237,17 +242,42 @@ class _StopAt:
 def test_a_stopped_training_goes_on_to_the_same_weights(
     tiny, embedder, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
-    command.train("tiny", SMOKE, embedder)
-    whole = load_towers(tiny).net.state_dict()
+    whole = _weights(tiny, embedder)
     with monkeypatch.context() as patch:
         patch.setattr(command, "stoppable", lambda: _given(_StopAt(at)))
         with pytest.raises(KeyboardInterrupt):
             command.train("tiny", SMOKE, embedder)
-    command.train("tiny", SMOKE, embedder, resume=True)
-    again = load_towers(tiny).net.state_dict()
-    for name, value in whole.items():
-        assert torch.allclose(value, again[name], atol=1e-5), name
+    _same(whole, _weights(tiny, embedder, resume=True))
     assert command.train("tiny", SMOKE, embedder, resume=True)["best_epoch"] >= 1
+
+
+def test_a_killed_training_goes_on_from_its_last_state_to_the_same_weights(
+    tiny, embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = _weights(tiny, embedder)
+    step = Loop.__dict__["_measure"]
+
+    def killed(self: Loop, progress: object) -> None:
+        step(self, progress)
+        if self.course.epoch == 2:
+            raise SystemExit("as if by kill -9")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "_measure", killed)
+        with pytest.raises(SystemExit):
+            command.train("tiny", SMOKE, embedder)
+    assert load_towers(tiny) is not None  # those of the first training are still served
+    _same(whole, _weights(tiny, embedder, resume=True))
+
+
+def _weights(tiny, embedder, resume: bool = False) -> dict[str, torch.Tensor]:
+    command.train("tiny", SMOKE, embedder, resume=resume)
+    return load_towers(tiny).net.state_dict()
+
+
+def _same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    for name, value in one.items():
+        assert torch.allclose(value, other[name], atol=1e-5), name
 
 
 class _given:
@@ -286,7 +316,7 @@ def test_every_preset_is_valid() -> None:
     assert all(isinstance(load_config(name), TowersConfig) for name in presets())
 
 
-def test_a_killed_command_goes_on_and_the_ranking_table_shows_the_towers(
+def test_the_command_trains_and_the_ranking_table_shows_the_towers(
     tiny, embedder, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command, "load_embedder", lambda _: embedder)
