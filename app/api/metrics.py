@@ -33,9 +33,16 @@ class Metrics:
         self.tokens = self._counter("tokens", "Tokens of the language model", "node", "kind")
         self.calls = self._counter("agent_calls", "Calls of an agent", "node")
         self.fallbacks = self._counter("fallbacks", "Answers that were replaced", "node")
+        self._told = {"hit": 0, "miss": 0}
         self.cached = self._counter(
             "prefix_cache_tokens", "Prompt tokens by whether the engine had them", "outcome"
         )
+        rate = Gauge(
+            "foretaste_prefix_hit_rate",
+            "Share of all prompt tokens that the engine had in its prefix cache",
+            registry=self.registry,
+        )
+        rate.set_function(self._hit_rate)
         self.refused = self._counter("refused", "Requests that were refused", "reason")
         self.feedback = self._counter("feedback", "Thumbs kept", "thumb")
         self.engine = Gauge(
@@ -57,14 +64,22 @@ class Metrics:
             self.node_seconds.labels(node).observe(ms / 1000)
         for node, spent in result["tokens"].items():
             if node == "total":
-                self.cached.labels("hit").inc(spent["cached"])
-                self.cached.labels("miss").inc(spent["prompt"] - spent["cached"])
+                for kind, count in (
+                    ("hit", spent["cached"]),
+                    ("miss", spent["prompt"] - spent["cached"]),
+                ):
+                    self.cached.labels(kind).inc(count)
+                    self._told[kind] += count
                 continue
             for kind, amount in spent.items():
                 self.tokens.labels(node, kind).inc(amount)
         for node, row in result["fallbacks"].items():
             self.calls.labels(node).inc(row["calls"])
             self.fallbacks.labels(node).inc(row["fallbacks"])
+
+    def _hit_rate(self) -> float:
+        hit, miss = (self._told[kind] for kind in ("hit", "miss"))
+        return hit / (hit + miss) if hit + miss else 0.0
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"foretaste_{name}", text, labels, registry=self.registry)
