@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, Field
+from pydantic import Field
+
+from foretaste.agents.page_config import PageSettings
 
 
-class AgentsConfig(BaseModel, frozen=True, extra="forbid"):
-    """How many personas, tags and candidates, and how much of the page explores.
+class AgentsConfig(PageSettings, frozen=True, extra="forbid"):
+    """How many personas, tags and candidates; what the page is like stands in `PageSettings`.
 
     RecGPT-V2 (arXiv 2512.14503) leaves the numbers of personas K and kept tags N unpublished;
     the defaults here suit a small model on two cores.
@@ -22,9 +24,6 @@ class AgentsConfig(BaseModel, frozen=True, extra="forbid"):
     evidence_items: int = Field(8, ge=1, le=50, description="evidence items that an expert reads")
     candidates: int = Field(200, ge=1, description="items that each channel hands to the ranker")
     tag_depth: int = Field(50, ge=1, description="items that one tag, or the wish, finds")
-    exploration: float = Field(
-        0.1, ge=0, le=1, description="share of the page kept for items only the agents found"
-    )
     min_tags: int = Field(3, ge=1, description="valid tags below which an expert's answer fails")
     deadline_s: float = Field(
         120.0, gt=0, description="seconds that one call of the model may take"

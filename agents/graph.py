@@ -30,7 +30,7 @@ from foretaste.agents.objects import (
     Verdict,
 )
 from foretaste.agents.tools import Tools
-from foretaste.agents.trace import Span
+from foretaste.agents.trace import Span, note
 from foretaste.agents.traced_graph import TracedGraph
 
 
@@ -121,23 +121,15 @@ async def decide(state: State, runtime: Tooled) -> Update:
 def retrieve(state: State, runtime: Tooled) -> Update:
     """Candidates of every channel."""
     tools, reader = runtime.context.tools, runtime.context.reader
-    kept = [verdict.tag.text for verdict in state["verdicts"] if verdict.kept]
-    found = [
-        channels.collaborative(tools, reader),
-        channels.by_tags(tools, reader, kept),
-        channels.by_wish(tools, reader),
-    ]
+    kept = [verdict.tag for verdict in state["verdicts"] if verdict.kept]
+    found = channels.every(tools, reader, kept)
+    note(**{f"found_{one.channel}": len(one.rows) for one in found})
     return {"candidates": channels.merge(tools, found)}
 
 
 async def rank(state: State, runtime: Tooled) -> Update:
     """The page."""
-    tools = runtime.context.tools
-    titles = {
-        candidate.item_id: tools.dataset.titles[tools.dataset.row_of[candidate.item_id]]
-        for candidate in state["candidates"]
-    }
-    return {"page": ranker.rank(state["candidates"], titles, state["request"].n, tools.config)}
+    return {"page": ranker.rank(runtime.context.tools, state["candidates"], state["request"].n)}
 
 
 def to_explainer(state: State) -> str:

@@ -137,18 +137,80 @@ class Verdict(Frozen):
     source: Source
 
 
+class TagFind(Frozen):
+    """One tag found one item.
+
+    Attributes:
+        tag: the tag's text.
+        persona: number of the persona that it stands for.
+        rank: the item's place among what the tag found, 1 the best.
+        score: reciprocal-rank score of that place, by meaning and by word together.
+    """
+
+    tag: str
+    persona: int
+    rank: int
+    score: float
+
+
 class Candidate(Frozen):
     """One item that at least one channel found.
 
     Attributes:
         item_id: the item.
         ranks: channel → place in that channel's list, 1 the best.
-        tags: the kept tags that found it, best first.
+        scores: channel → score in that channel's own unit.
+        finds: every kept tag that found it, best first.
     """
 
     item_id: str
     ranks: dict[str, int]
-    tags: tuple[str, ...] = ()
+    scores: dict[str, float] = {}
+    finds: tuple[TagFind, ...] = ()
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The kept tags that found it, best first."""
+        return tuple(find.tag for find in self.finds)
+
+    @property
+    def personas(self) -> tuple[int, ...]:
+        """Numbers of the personas whose tags found it, best first, each once."""
+        return tuple(dict.fromkeys(find.persona for find in self.finds))
+
+
+class PassedOver(Frozen):
+    """An item that would have stood at a place of the page, and why it does not."""
+
+    item_id: str
+    reason: str
+
+
+class Placement(Frozen):
+    """Why an item stands at its place of the page.
+
+    Attributes:
+        relevance: its share of the best relevance on offer, in [0, 1].
+        ranks: channel → place in that channel's list.
+        scores: channel → score in that channel's own unit.
+        personas: numbers of the personas whose tags found it.
+        explores: whether it is there as what the agents found and the other channels would not
+            have shown.
+        conversion: predicted chance that it is chosen.
+        likeness: cosine with the item above it that is most like it; 0 for the first.
+        nearest: id of that item.
+        passed_over: better placed items that had to stand aside here, each with the reason.
+    """
+
+    relevance: float
+    ranks: dict[str, int]
+    scores: dict[str, float] = {}
+    personas: tuple[int, ...] = ()
+    explores: bool = False
+    conversion: float = 0.0
+    likeness: float = 0.0
+    nearest: str | None = None
+    passed_over: tuple[PassedOver, ...] = ()
 
 
 class Recommendation(Frozen):
@@ -159,7 +221,9 @@ class Recommendation(Frozen):
     score: float
     channel: str
     explanation: str = ""
+    explained_by: Source | None = None
     tags: tuple[str, ...] = ()
+    placement: Placement | None = None
 
 
 class Step(Frozen):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from foretaste.agents import arbiter, channels, expert, planner
 from foretaste.agents.context import Reader
-from foretaste.agents.objects import HistoryEvent, UserContext
+from foretaste.agents.objects import HistoryEvent, Tag, UserContext
 from foretaste.agents.ranker import rank
 from foretaste.agents.tools import Tools
 from foretaste.data.histories import Histories
@@ -81,13 +81,11 @@ class Page:
     def _page(self, rows: NDArray[np.int32]) -> list[int]:
         tools, reader = self.grounded.tools, self.grounded.reader(rows)
         found = [channels.collaborative(tools, reader), self.grounded.found(rows)]
-        candidates = channels.merge(tools, found)
-        titles = {candidate.item_id: "" for candidate in candidates}
-        page = rank(candidates, titles, PAGE, tools.config)
+        page = rank(tools, channels.merge(tools, found), PAGE)
         return [tools.dataset.row_of[one.item_id] for one in page]
 
 
-def kept_tags(tools: Tools, reader: Reader) -> list[str]:
+def kept_tags(tools: Tools, reader: Reader) -> list[Tag]:
     """The tags that the grounded planner, experts and arbiter keep for this person."""
     proposed = [
         tag
@@ -97,7 +95,7 @@ def kept_tags(tools: Tools, reader: Reader) -> list[str]:
     unique, _ = arbiter.without_repeats(proposed)
     if not unique:
         return []
-    return [verdict.tag.text for verdict in arbiter.chosen(tools, reader, unique) if verdict.kept]
+    return [verdict.tag for verdict in arbiter.chosen(tools, reader, unique) if verdict.kept]
 
 
 def _scores(

@@ -1,57 +1,137 @@
-"""From candidates to the page: fuse the channels, keep a share of the page for exploration."""
+"""From candidates to the page: one relevance over all channels, then the page as a whole."""
 
 from __future__ import annotations
 
-from foretaste.agents.config import AgentsConfig
-from foretaste.agents.objects import Candidate, Recommendation
+from collections.abc import Sequence
+
+import numpy as np
+
+from foretaste.agents.objects import Candidate, Placement, Recommendation
+from foretaste.agents.page import Offer, Page, Placed, lay_out
+from foretaste.agents.tools import Tools
+from foretaste.agents.trace import note
 from foretaste.serving.index.fusion import RANK_OFFSET
 
-# Chosen on validation users of two data sets (docs/log.md): untrained tags order a page worse than
-# the rule does, so they decide little more than what explores. A wish outweighs both, and beside a
-# wish what is popular only breaks ties.
-WEIGHTS = {"collaborative": 1.0, "popular": 0.05, "tags": 0.05, "wish": 2.0}
-UTILITY = "collaborative"
+# Chosen on validation users of two data sets (docs/ranking-page.md): untrained tags order a page
+# worse than the rule does, so they only break near ties. A wish outweighs both, and beside a wish
+# what is popular only breaks ties. What is fresh or rises cannot be measured by leaving one out, as it
+# knows the future of most users, so it decides where nothing else does.
+WEIGHTS = {
+    "collaborative": 1.0,
+    "wish": 2.0,
+    "interest": 0.05,
+    "towers": 0.05,
+    "popular": 0.05,
+    "tags": 0.01,
+    "trending": 0.005,
+    "fresh": 0.005,
+}
+UTILITY = ("collaborative", "wish", "popular")
+# Hits per place of the rule's list fall off like place^-0.8 on both sets, and an item that several
+# tags found is chosen more often than one of the same place that no tag found.
+_FALL = 0.8
+_LIFT = 0.4
 
 
-def rank(
-    candidates: list[Candidate], titles: dict[str, str], n: int, config: AgentsConfig
-) -> list[Recommendation]:
-    """The page of n items, best first.
+def rank(tools: Tools, candidates: Sequence[Candidate], n: int) -> list[Recommendation]:
+    """The page of n items with the reason for each place; see `page.lay_out`.
 
     An item's score is the weighted reciprocal-rank sum over its channels, divided by what the
-    first place of every channel would give, so that it lies in (0, 1]. `config.exploration` of
-    the page is kept for items that the agents found outside the first n of the collaborative
-    channel, as far as there are such items.
+    first place of every channel would give, so that it lies in (0, 1].
 
     Args:
-        candidates: what the channels found.
-        titles: item id → title.
+        tools: catalogue, vectors and settings.
+        candidates: what the channels found, each item once.
         n: items wanted.
-        config: the share that explores.
     """
     present = {channel for candidate in candidates for channel in candidate.ranks}
     top = sum(WEIGHTS[channel] for channel in present) / (RANK_OFFSET + 1)
-    scores = {candidate.item_id: _score(candidate) for candidate in candidates}
-    ordered = sorted(
-        candidates, key=lambda c: (-scores[c.item_id], min(c.ranks.values()), c.item_id)
+    by_id = {candidate.item_id: candidate for candidate in candidates}
+    offers = [_offer(tools, candidate, n, top) for candidate in candidates]
+    page = lay_out(offers, n, tools.config)
+    _tell(page)
+    return [_line(tools, placed, by_id[placed.offer.item_id]) for placed in page.places]
+
+
+def exploration_share(page: Sequence[Recommendation]) -> float:
+    """Share of a page's items that are there as exploration; 0 for an empty page."""
+    explored = sum(bool(one.placement and one.placement.explores) for one in page)
+    return explored / len(page) if page else 0.0
+
+
+def predicted_conversion(candidate: Candidate, beyond: int) -> float:
+    """How likely the item is chosen, as a share of the chance of the rule's first item.
+
+    place^-0.8 × (tags that found it)^0.4, place being the best one in a channel of utility.
+
+    Args:
+        beyond: the place of what no such channel found.
+
+    >>> predicted_conversion(Candidate(item_id="a", ranks={"collaborative": 1}), 201)
+    1.0
+    """
+    place = min((candidate.ranks.get(channel, beyond) for channel in UTILITY), default=beyond)
+    return float(place**-_FALL * max(len(candidate.finds), 1) ** _LIFT)
+
+
+def _offer(tools: Tools, candidate: Candidate, n: int, top: float) -> Offer:
+    row = tools.dataset.row_of[candidate.item_id]
+    explores = _explores(candidate, n)
+    wanted = (RANK_OFFSET + 1) / (RANK_OFFSET + candidate.ranks["tags"]) if explores else 0.0
+    return Offer(
+        item_id=candidate.item_id,
+        relevance=_score(candidate) / top,
+        conversion=predicted_conversion(candidate, tools.config.candidates + 1),
+        explores=explores,
+        wanted=wanted,
+        vector=tools.vectors[row],
+        category=_category(tools, row),
+        persona=candidate.personas[0] if candidate.finds else None,
     )
-    parted: dict[bool, list[Candidate]] = {True: [], False: []}
-    for candidate in ordered:
-        parted[_explores(candidate, n)].append(candidate)
-    explorers, known = parted[True], parted[False]
-    share = max(min(round(config.exploration * n), len(explorers)), n - len(known))
-    page = known[: n - share] + explorers[:share]
-    page.sort(key=lambda c: (-scores[c.item_id], c.item_id))
-    return [
-        Recommendation(
-            item_id=candidate.item_id,
-            title=titles[candidate.item_id],
-            score=round(scores[candidate.item_id] / top, 4),
-            channel=_channel(candidate, n),
-            tags=candidate.tags[:3],
+
+
+def _category(tools: Tools, row: int) -> str | None:
+    """The rarest category of an item, the one that says most; None where it has none."""
+    terms = tools.lexicon.categories
+    own = terms.terms_of(row)
+    return terms.names[own[np.argmax(terms.idf[own])]] if len(own) else None
+
+
+def _line(tools: Tools, placed: Placed, candidate: Candidate) -> Recommendation:
+    offer = placed.offer
+    return Recommendation(
+        item_id=candidate.item_id,
+        title=tools.dataset.titles[tools.dataset.row_of[candidate.item_id]],
+        score=round(offer.relevance, 4),
+        channel=_channel(candidate, offer.explores),
+        tags=candidate.tags[:3],
+        placement=Placement(
+            relevance=round(offer.relevance, 4),
+            ranks=candidate.ranks,
+            scores=candidate.scores,
+            personas=candidate.personas,
+            explores=offer.explores,
+            conversion=round(offer.conversion, 4),
+            likeness=round(placed.likeness, 4),
+            nearest=placed.nearest,
+            passed_over=placed.passed_over,
+        ),
+    )
+
+
+def _tell(page: Page) -> None:
+    """The page as a whole, for the trace."""
+    note(
+        places=len(page.places),
+        exploration_share=round(page.exploration_share, 4),
+        passed_over=sum(len(placed.passed_over) for placed in page.places),
+    )
+    if page.allocation is not None:
+        note(
+            floor_price=round(page.allocation.floor_price, 4),
+            count_price=round(page.allocation.count_price, 4),
+            exposure=round(float(page.allocation.exposure.sum()), 4),
         )
-        for candidate in page
-    ]
 
 
 def _score(candidate: Candidate) -> float:
@@ -63,11 +143,13 @@ def _explores(candidate: Candidate, n: int) -> bool:
     return (
         "tags" in candidate.ranks
         and "wish" not in candidate.ranks
-        and candidate.ranks.get(UTILITY, n + 1) > n
+        and candidate.ranks.get("collaborative", n + 1) > n
     )
 
 
-def _channel(candidate: Candidate, n: int) -> str:
+def _channel(candidate: Candidate, explores: bool) -> str:
     """The channel that put it on the page: for what explores the agents', else the heaviest."""
-    channels = [name for name in candidate.ranks if name != UTILITY or not _explores(candidate, n)]
-    return max(channels, key=lambda name: WEIGHTS[name] / (RANK_OFFSET + candidate.ranks[name]))
+    if explores:
+        return "tags"
+    ranks = candidate.ranks
+    return max(ranks, key=lambda name: WEIGHTS[name] / (RANK_OFFSET + ranks[name]))

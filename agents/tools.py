@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,14 +14,31 @@ from foretaste.agents.config import AgentsConfig
 from foretaste.agents.lexicon import Lexicon
 from foretaste.agents.profile_store import Profiles
 from foretaste.agents.surroundings import Surroundings
+from foretaste.agents.pulse import Pulse
 from foretaste.data.dataset import Dataset
+from foretaste.data.files import home, safe_name
+from foretaste.data.text import item_texts
 from foretaste.serving.chat import ChatModel
 from foretaste.serving.embedder import Embedder, load_embedder
-from foretaste.serving.index.base import ItemIndex
+from foretaste.serving.index.base import Hits, ItemIndex
 from foretaste.serving.index.live import LiveIndex
 from foretaste.serving.index.opened import open_index
-from foretaste.serving.rules.base import Scorer
+from foretaste.serving.index.text import TextIndex
+from foretaste.serving.rules.base import Scorer, Scores
 from foretaste.serving.rules.select import best_untrained
+
+
+class TowersScorer(Protocol):
+    """Trained user, item and tag towers (`serving/towers.py`)."""
+
+    @property
+    def item_vectors(self) -> Scores:
+        """(items, dim) float32; items that came after training are not among them."""
+        ...
+
+    def mixed(self, history: NDArray[np.int32], tags: Scores, beta: float | None = None) -> Scores:
+        """(items,) float32, β y_col + (1 - β) y_sem, from (n, d) sentence vectors of tags."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -33,6 +53,9 @@ class Tools:
         vectors: (items, d) float32, one unit vector an item.
         index: finds items by vector, under a mask.
         rule: the best untrained rule of this data set, the collaborative channel.
+        pulse: what is new and what rises; None for data without times.
+        towers: trained towers, or None.
+        interest: a trained next-interest model, or None.
         model: the language model, or None to run on the grounded fallbacks alone.
         surroundings: tells what holds today; None for the data set's own environment alone.
         profiles: brings profiles of users up to date; None for no profiles.
@@ -45,6 +68,9 @@ class Tools:
     vectors: NDArray[np.float32]
     index: ItemIndex | LiveIndex
     rule: Scorer
+    pulse: Pulse | None = None
+    towers: TowersScorer | None = None
+    interest: Scorer | None = None
     model: ChatModel | None = None
     surroundings: Surroundings | None = None
     profiles: Profiles | None = None
@@ -52,6 +78,16 @@ class Tools:
     def with_model(self, model: ChatModel | None) -> Tools:
         """The same parts behind another language model."""
         return replace(self, model=model)
+
+    def by_word(self, texts: Sequence[str], k: int, allowed: NDArray[np.bool_]) -> Hits:
+        """The k items whose words fit each text best (BM25), of those that are allowed."""
+        if isinstance(self.index, LiveIndex):
+            return self.index.search_text(texts, k, allowed)
+        return self._text.search(texts, k, allowed)
+
+    @cached_property
+    def _text(self) -> TextIndex:
+        return TextIndex.build(item_texts(self.dataset.items))
 
 
 def load_tools(
@@ -74,15 +110,26 @@ def load_tools(
         profiles: what they are told of the user.
     """
     embedder = load_embedder(embedder_name)
-    index = open_index(dataset, embedder)
+    index, settings = open_index(dataset, embedder), config or AgentsConfig()
     return Tools(
         dataset=dataset,
-        config=config or AgentsConfig(),
+        config=settings,
         lexicon=Lexicon(dataset.items),
         embedder=embedder,
         vectors=index.vectors_of(range(len(dataset.item_ids))),
         index=index,
         rule=rule or best_untrained(dataset),
+        pulse=Pulse.of(dataset, settings.trend_days),
+        towers=_towers(dataset, embedder) if rule is None else None,
         surroundings=surroundings,
         profiles=profiles,
     )
+
+
+def _towers(dataset: Dataset, embedder: Embedder) -> TowersScorer | None:
+    """The towers that `foretaste finetune towers` made for this data set, if they fit."""
+    if not (home() / "towers" / safe_name(dataset.name)).exists():
+        return None
+    from foretaste.serving.towers import load_towers
+
+    return load_towers(dataset, embedder.fingerprint)
