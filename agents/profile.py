@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from hashlib import blake2b
 
 import polars as pl
 from pydantic import BaseModel, Field
@@ -61,7 +62,7 @@ class Tallies(BaseModel):
     Attributes:
         catalogue: fingerprint of the items that were looked up.
         events: how many were read.
-        newest: the last event read; where it stands no more at its place, all is read anew.
+        digest: of the events that were read; when they are not the same any more, all are read anew.
         first, last: seconds of the first and the last event, when there are times.
         days: days with events; `hours` and `clocked`: events by part of the day, and how many
             carry a time of day at all.
@@ -73,7 +74,7 @@ class Tallies(BaseModel):
     version: int = VERSION
     catalogue: str = ""
     events: int = 0
-    newest: tuple[str, str, float | None, int | None] | None = None
+    digest: str = ""
     first: int | None = None
     last: int | None = None
     days: int = 0
@@ -96,7 +97,7 @@ class Tallies(BaseModel):
         """Whether these are the events that were read, and perhaps later ones, of this catalogue."""
         if self.catalogue != catalogue or self.events > len(events):
             return False
-        return self.events == 0 or self.newest == _key(events[self.events - 1])
+        return self.events == 0 or self.digest == _digest(events[: self.events])
 
 
 @dataclass(frozen=True)
@@ -215,7 +216,7 @@ def read_on(tallies: Tallies, events: Sequence[HistoryEvent], catalogue: Catalog
     made = tallies.model_copy(deep=True)
     for event in events[made.events :]:
         _read(made, event, catalogue.about(event.item_id))
-    made.newest = _key(events[-1])
+    made.digest = _digest(events)
     return made
 
 
@@ -266,5 +267,6 @@ def _read_time(own: Tallies, timestamp: int) -> None:
         own.hours[datetime.fromtimestamp(timestamp, UTC).hour // 6] += 1
 
 
-def _key(event: HistoryEvent) -> tuple[str, str, float | None, int | None]:
-    return event.item_id, event.event, event.value, event.timestamp
+def _digest(events: Sequence[HistoryEvent]) -> str:
+    said = ((e.item_id, e.event, e.value, e.timestamp) for e in events)
+    return blake2b("\n".join(map(repr, said)).encode(), digest_size=8).hexdigest()

@@ -12,7 +12,6 @@ import json
 import logging
 import time
 import tomllib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -88,16 +87,13 @@ class Surroundings:
     """Tells the texts that hold now.
 
     Args:
-        config: what to tell.
-        providers: asked beside those that the configuration names.
+        config: what to tell. Weather and plug-in are asked here for the first time.
 
     Raises:
         InputError: a country, time zone, file or plug-in that is not there.
     """
 
-    def __init__(
-        self, config: EnvironmentConfig | None = None, providers: Sequence[Provider] = ()
-    ) -> None:
+    def __init__(self, config: EnvironmentConfig | None = None) -> None:
         self.config = config or EnvironmentConfig()
         self.zone = _zone(self.config.timezone)
         self._notes: tuple[float, Notes] = (0.0, Notes())
@@ -106,8 +102,7 @@ class Surroundings:
         self._calendar(now.date())
         if self.config.file is not None:
             self._notes = _read(self.config.file)
-        named = [*providers, *_named(self.config)]
-        self._kept = [Kept(provider, self.config.refresh_s) for provider in named]
+        self._kept = [Kept(one, self.config.refresh_s) for one in _providers(self.config)]
 
     def texts(self, dataset: Dataset, now: float | None = None) -> tuple[str, ...]:
         """What holds at `now` (seconds; the present when None), most general first."""
@@ -122,7 +117,7 @@ class Surroundings:
         return tuple(dict.fromkeys(clean(text, CHARACTERS) for text in told if text.strip()))
 
     def _now(self, now: float | None) -> dt.datetime:
-        """The moment in the zone, on the day that stands for today if one does."""
+        """The moment there, on the day that stands for today if one does."""
         moment = dt.datetime.fromtimestamp(time.time() if now is None else now, self.zone)
         if self.config.today is None:
             return moment
@@ -195,7 +190,7 @@ def rising(dataset: Dataset, now: float, days: int) -> list[str]:
     return [f"rising here: {', '.join(names)}"] if names else []
 
 
-def _named(config: EnvironmentConfig) -> list[Provider]:
+def _providers(config: EnvironmentConfig) -> list[Provider]:
     """The providers that the settings name."""
     named: list[Provider] = []
     if config.weather_url is not None:
