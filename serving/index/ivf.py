@@ -245,7 +245,8 @@ def _measure_probes(
     def probing(probes: int, questions: NDArray[np.float32]) -> NDArray[np.int32]:
         return _search(index, questions, DEPTH, probes).rows
 
-    lists = faiss.downcast_index(index.base_index).nlist
+    base: Any = faiss.downcast_index(index.base_index)
+    lists = base.nlist
     tried = (*(probes for probes in _PROBES if probes < lists), lists)
     return choose_probes(tried, probing, truth)
 

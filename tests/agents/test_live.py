@@ -15,11 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foretaste.agents import context
-from foretaste.agents.lexicon import Lexicon, Terms
+from foretaste.agents.lexicon import Lexicon
 from foretaste.agents.live import Live
 from foretaste.agents.newcomers import Newcomers
 from foretaste.agents.objects import Request
 from foretaste.agents.recommend import recommend
+from foretaste.agents.terms import Terms
 from foretaste.agents.tools import Tools
 from foretaste.data.changes import Interaction, Item
 from foretaste.data.errors import InputError
