@@ -128,6 +128,7 @@ def test_a_forgotten_user_is_a_stranger_everywhere(reopen: Reopen) -> None:
         assert not now.tools.dataset.knows("ann")
         assert asyncio.run(now.about("ann")) == {
             "attributes": {},
+            "profile": [],
             "interactions": [],
             "feedback": [],
             "answers": [],
