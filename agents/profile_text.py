@@ -99,7 +99,8 @@ def _curiosity(own: Tallies) -> Iterable[Statement]:
     common.sort(key=lambda name: (-own.areas[name].n, name))
     rate = own.switches / (own.events - 1)
     names = ", ".join(common[:4])
-    kind = "Crosses areas" if len(common) > 1 and rate >= 1 / 3 else "Stays within"
+    kind = "Crosses areas" if rate >= 1 / 3 else "Goes area by area"
+    kind = kind if len(common) > 1 else "Stays within"
     told = f"{kind}: {names}" if names else "No area has a tenth of the choices"
     evidence = [own.areas[name].items[-1] for name in common[:4]]
     yield _said("curiosity", f"{told}; {rate:.0%} of steps change the area", evidence)
@@ -163,4 +164,4 @@ def _date(timestamp: int) -> str:
 
 
 def _said(key: str, text: str, items: Iterable[str]) -> Statement:
-    return Statement(key=key, text=text, evidence=tuple(reversed(list(items))))
+    return Statement(key=key, text=text, evidence=tuple(dict.fromkeys(reversed(list(items)))))

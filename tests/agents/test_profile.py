@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,12 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foretaste.agents import context, prompting
+from foretaste.agents.live import Live
 from foretaste.agents.objects import HistoryEvent, Request, Statement
 from foretaste.agents.profile import Catalogue, Tallies, read_on
 from foretaste.agents.profile_store import Profiles, SqliteProfiles
 from foretaste.agents.profile_text import statements
+from foretaste.agents.recommend import recommend
+from foretaste.agents.tools import Tools
+from foretaste.data.changes import Interaction
 from foretaste.data.dataset import Dataset, DatasetInfo
 from foretaste.data.errors import ForetasteError
+from foretaste.data.ledger import Ledger
 from foretaste.data.tables import COLUMNS, empty
 
 DAY = 86_400
@@ -279,3 +285,22 @@ def test_searches_are_part_of_the_context(dataset: Dataset) -> None:
     made = context.user_context(data, Request(user_id="ann"))
     assert len(made.events) == 3
     assert [(one.query, one.after, one.timestamp) for one in made.searches] == [("robots", 1, 150)]
+
+
+def test_a_server_reads_on_and_forgets(dataset: Dataset, tools: Tools, tmp_path: Path) -> None:
+    profiles = Profiles(SqliteProfiles(tmp_path / "films.sqlite"))
+    ledger = Ledger(tmp_path / "films" / "ledger.sqlite")
+    live = Live(replace(tools, profiles=profiles), ledger)
+
+    async def goes_by() -> None:
+        await recommend(live.tools, Request(user_id="ann", n=2))
+        assert profiles.kept(dataset, "ann").events == 3
+        await live.add_interactions([Interaction(user_id="ann", item_id="fear-2")])
+        await recommend(live.tools, Request(user_id="ann", n=2))
+        assert any("fear-2" in one["evidence"] for one in (await live.about("ann"))["profile"])
+        await live.forget("ann")
+        assert (await live.about("ann"))["profile"] == []
+
+    asyncio.run(goes_by())
+    ledger.close()
+    assert profiles.kept(dataset, "ann").events == 0
