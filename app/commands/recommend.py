@@ -9,6 +9,22 @@ import typer
 
 from foretaste.app.console import DatasetOption, JsonOption, emit, say
 
+ModeOption = Annotated[
+    str,
+    typer.Option(help="How tags come about: hierarchical, routes (for comparison) or single."),
+]
+RunOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Keep checkpoints under this name: the same command again goes on from them.",
+    ),
+]
+TraceOption = Annotated[
+    bool,
+    typer.Option("--trace", help="Show every node and call as a tree; `trace` in the JSON."),
+]
+
 
 def recommend(
     dataset: DatasetOption,
@@ -43,7 +59,10 @@ def recommend(
         list[str] | None,
         typer.Option("--set", help="agents.FIELD=VALUE or engine.FIELD=VALUE; may be repeated."),
     ] = None,
+    mode: ModeOption = "hierarchical",
     seed: Annotated[int, typer.Option(help="Seed of everything that samples.")] = 0,
+    run_id: RunOption = None,
+    trace: TraceOption = False,
     out: Annotated[
         Path | None, typer.Option(help="Also write result.json into this folder.")
     ] = None,
@@ -71,6 +90,9 @@ def recommend(
         endpoint=endpoint,
         settings=tuple(setting or ()),
         seed=seed,
+        mode=mode,
+        run_id=run_id,
+        trace=trace,
         quiet=json_target == "-",
     )
     result = run_call(call)
