@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from foretaste.agents.explaining.languages import audience, language
 from foretaste.agents.page_config import PageSettings
 
 
@@ -29,6 +30,11 @@ class AgentsConfig(PageSettings, frozen=True, extra="forbid"):
         120.0, gt=0, description="seconds that one call of the model may take"
     )
     temperature: float = Field(0.0, ge=0, le=2, description="sampling temperature; 0 is greedy")
+    language: str = Field("en", description="of explanations: de, en, es, fr or nl")
+    audience: str = Field("general", description="of explanations: general, expert or child")
+    keep_memory: bool = Field(
+        False, description="whether what explanations said lately outlives the process"
+    )
     adapter: str | None = Field(
         None, description="LoRA adapter of the engine, for every agent without one of its own"
     )
@@ -36,6 +42,17 @@ class AgentsConfig(PageSettings, frozen=True, extra="forbid"):
     expert_adapter: str | None = Field(None, description="LoRA adapter of the experts")
     arbiter_adapter: str | None = Field(None, description="LoRA adapter of the arbiter")
     explainer_adapter: str | None = Field(None, description="LoRA adapter of the explainer")
+
+    @field_validator("language")
+    @classmethod
+    def _known_language(cls, value: str) -> str:
+        return language(value).code
+
+    @field_validator("audience")
+    @classmethod
+    def _known_audience(cls, value: str) -> str:
+        audience(value)
+        return value
 
     def adapter_of(self, node: str) -> str | None:
         """The adapter that a node's calls use; None for the base model."""

@@ -139,9 +139,9 @@ def to_explainer(state: State) -> str:
 
 async def explain(state: State, runtime: Tooled) -> Update:
     """One honest sentence an item."""
-    reader = runtime.context.reader
+    reader, seed = runtime.context.reader, state["request"].seed
     page, steps = await explainer.explain(
-        runtime.context.tools, reader, state["page"], state["request"].seed
+        runtime.context.tools, reader, state["page"], seed, state["personas"], state["verdicts"]
     )
     return {"page": page, "steps": steps}
 

@@ -1,4 +1,4 @@
-"""The grounded fallbacks: personas, tags, a choice and a sentence without any language model.
+"""The grounded fallbacks: personas, tags and a choice without any language model.
 
 They stand in when a model's answer fails its checks, and they are what a model must beat.
 """
@@ -220,37 +220,3 @@ def _verdict(
         nearest = proposed[kept[int(np.argmax(likeness))]].text
         reason = f"says much the same as '{nearest}' (cosine {likeness.max():.2f})"
     return Verdict(tag=proposed[i], kept=i in kept, reason=reason, source="fallback")
-
-
-def sentence(
-    title: str,
-    categories: Sequence[str],
-    *,
-    nearest: str | None = None,
-    shared: Sequence[str] = (),
-    tag: str | None = None,
-    wish: bool = False,
-) -> str:
-    """A sentence made of facts alone: what the item shares, or else how it was found.
-
-    Args:
-        title: of the item.
-        categories: of the item.
-        nearest: the history item most like it, or None for an empty history.
-        shared: categories that both have.
-        tag: the kept tag that found it, if one did.
-        wish: whether the caller's wish found it.
-
-    >>> sentence("Ronin", ["Action"], nearest="Heat", shared=["Action", "Crime"])
-    'You chose Heat; Ronin is also Action and Crime.'
-    """
-    kind = f" ({', '.join(categories[:2])})" if categories else ""
-    if wish:
-        return f"{title}{kind} comes close to what you asked for."
-    if nearest and shared:
-        return f"You chose {nearest}; {title} is also {' and '.join(shared[:2])}."
-    if tag:
-        return f"{title}{kind} fits '{tag}', which your history suggests."
-    if nearest:
-        return f"People whose history is like yours also chose {title}{kind}."
-    return f"{title}{kind} is chosen by many people here."

@@ -16,7 +16,7 @@ from string import Template
 from foretaste.agents.objects import HistoryEvent, Statement, UserContext
 from foretaste.serving.chat import Entity, Message, Part
 
-AGENTS = ("planner", "expert", "arbiter", "explainer")
+AGENTS = ("planner", "expert", "arbiter", "style", "explainer")
 TITLE_CHARACTERS = 80
 PROFILE_LINES, PROFILE_EACH = 3, 2  # sides of a profile that a prompt shows, statements of each
 # Private-use characters around an entity's key and text while a prompt is filled in. `clean` takes

@@ -10,6 +10,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from foretaste.agents.explaining.dimensions import DimensionName
+
 Words = Annotated[str, Field(min_length=3, max_length=60)]
 Reason = Annotated[str, Field(min_length=3, max_length=120)]
 
@@ -58,7 +60,22 @@ class ArbiterAnswer(_Answer):
     keep: list[KeepAnswer] = Field(min_length=1, max_length=12)
 
 
-class ExplainerAnswer(_Answer):
-    """One sentence about one item."""
+class SentenceAnswer(_Answer):
+    """One sentence about the item of this number."""
 
+    item: int
     text: Annotated[str, Field(min_length=10, max_length=200)]
+
+
+class ExplainerAnswer(_Answer):
+    """One sentence about each item of a group."""
+
+    sentences: list[SentenceAnswer] = Field(min_length=1, max_length=6)
+
+
+class StyleAnswer(_Answer):
+    """The style guideline for one audience in one language."""
+
+    tone: Words
+    first: list[DimensionName] = Field(min_length=1, max_length=3)
+    avoid: Reason

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foretaste.agents.config import AgentsConfig
+from foretaste.agents.explaining.kept import Explanations
 from foretaste.agents.lexicon import Lexicon
 from foretaste.agents.profile_store import Profiles
-from foretaste.agents.surroundings import Surroundings
 from foretaste.agents.pulse import Pulse
+from foretaste.agents.surroundings import Surroundings
 from foretaste.data.dataset import Dataset
 from foretaste.data.files import home, safe_name
 from foretaste.data.text import item_texts
@@ -57,6 +58,7 @@ class Tools:
         towers: trained towers, or None.
         interest: a trained next-interest model, or None.
         model: the language model, or None to run on the grounded fallbacks alone.
+        explanations: what was said lately, and the cache of explanations.
         surroundings: tells what holds today; None for the data set's own environment alone.
         profiles: brings profiles of users up to date; None for no profiles.
     """
@@ -74,6 +76,7 @@ class Tools:
     model: ChatModel | None = None
     surroundings: Surroundings | None = None
     profiles: Profiles | None = None
+    explanations: Explanations = field(default_factory=Explanations)
 
     def with_model(self, model: ChatModel | None) -> Tools:
         """The same parts behind another language model."""
@@ -123,6 +126,7 @@ def load_tools(
         towers=_towers(dataset, embedder) if rule is None else None,
         surroundings=surroundings,
         profiles=profiles,
+        explanations=Explanations.of(dataset.name, keep=settings.keep_memory),
     )
 
 

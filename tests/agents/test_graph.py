@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,13 @@ from hypothesis import strategies as st
 
 from foretaste.agents.objects import Request
 from foretaste.agents.recommend import STARTED, Run, recommend, stream
-from foretaste.agents.schemas import ArbiterAnswer, ExpertAnswer, PlannerAnswer
+from foretaste.agents.schemas import (
+    ArbiterAnswer,
+    ExpertAnswer,
+    ExplainerAnswer,
+    PlannerAnswer,
+    StyleAnswer,
+)
 from foretaste.agents.tools import Tools
 from foretaste.data.errors import EngineError, InputError
 from foretaste.serving.chat import Ask
@@ -51,7 +58,15 @@ def _good(ask: Ask[Any]) -> dict[str, Any]:
         return {"tags": [{"tag": tag, "why": "it fits well"} for tag in words]}
     if ask.schema is ArbiterAnswer:
         return {"keep": [{"tag": n, "why": "close to the person"} for n in (1, 2, 3)]}
-    return {"text": "It is close to what you chose, such as Star Voyage."}
+    if ask.schema is StyleAnswer:
+        return {"tone": "plain", "first": ["clarity"], "avoid": "praise"}
+    titles = re.findall(r"^Item \d+: ([^(\n]*)", ask.messages[-1].text, re.MULTILINE)
+    return {
+        "sentences": [
+            {"item": number, "text": f"{title.strip()} is close to what you chose."}
+            for number, title in enumerate(titles, 1)
+        ]
+    }
 
 
 def test_a_good_model_is_believed(tools: Tools) -> None:
@@ -69,7 +84,9 @@ def test_a_good_model_is_believed(tools: Tools) -> None:
         "romance comedy",
     }
     assert all(row["fallbacks"] == 0 for row in result["fallbacks"].values()), result["fallbacks"]
-    assert len(chat.asks) == 1 + 2 + 1 + 5
+    explaining = [ask for ask in chat.asks if ask.schema in (StyleAnswer, ExplainerAnswer)]
+    assert len(chat.asks) - len(explaining) == 1 + 2 + 1
+    assert 2 <= len(explaining) <= 5, "one guideline, and a call for each persona or channel"
     assert result["tokens"]["total"]["prompt"] > 0
     assert set(result["timings_ms"]) >= {"planner", "expert", "arbiter", "retrieve", "total"}
 
@@ -93,10 +110,13 @@ def test_an_unusable_answer_is_counted_and_replaced(tools: Tools, answer: Any) -
 def test_an_invented_fact_is_replaced(tools: Tools) -> None:
     def lies(ask: Ask[Any]) -> Any:
         said = _good(ask)
-        return {"text": "It won 11 Oscars in the year of the comet."} if "text" in said else said
+        for one in said.get("sentences", []):
+            one["text"] = "It won 11 Oscars in the year of the comet."
+        return said
 
     result = _run(tools, ScriptedChat(lies), user_id="ann", n=3)
-    assert result["fallbacks"]["explainer"]["fallbacks"] == 3
+    assert {one["explained_by"] for one in result["recommendations"]} == {"fallback"}
+    assert result["fallbacks"]["explainer"]["fallbacks"] > 0
     assert "Oscars" not in str(result["recommendations"])
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -93,23 +91,6 @@ def test_choose_keeps_as_many_as_asked_where_there_are_so_many(
     verdicts = grounded.choose(tags, vectors, vectors[0], count)
     assert sum(verdict.kept for verdict in verdicts) == min(n, count)
     assert [verdict.tag for verdict in verdicts] == tags
-
-
-@pytest.mark.parametrize(
-    ("how", "expected"),
-    [
-        ({"nearest": "Heat", "shared": ["Action"]}, "You chose Heat; Ronin is also Action."),
-        ({"nearest": "Heat"}, "People whose history is like yours also chose Ronin (Action)."),
-        ({"wish": True}, "Ronin (Action) comes close to what you asked for."),
-        (
-            {"nearest": "Heat", "tag": "fast cars"},
-            "Ronin (Action) fits 'fast cars', which your history suggests.",
-        ),
-        ({}, "Ronin (Action) is chosen by many people here."),
-    ],
-)
-def test_sentences_state_facts(how: dict[str, Any], expected: str) -> None:
-    assert grounded.sentence("Ronin", ["Action"], **how) == expected
 
 
 def test_a_tagless_catalogue_still_gives_tags_of_its_words(tools: Tools) -> None:

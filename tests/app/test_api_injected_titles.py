@@ -24,6 +24,17 @@ TITLES = [
     for line in (Path(__file__).parent / "injected_titles.txt").read_text().splitlines()
 ]
 PLAIN = "Quiet Harbour (1990)"
+_LINES = (  # how the lines of an explainer's prompt begin
+    "<data>",
+    "Style: ",
+    "Item ",
+    "The person chose: ",
+    "Both are: ",
+    "Found because of: ",
+    "Wrong last time: ",
+    "</data>",
+    "Write one short sentence in English",
+)
 
 
 def _run(
@@ -46,11 +57,14 @@ def _plain(films_over: Any, item_id: str) -> tuple[dict[str, Any], list[Any]]:
     return _KEPT[item_id]
 
 
-def _in_order(prompts: list[Any]) -> list[Any]:
-    """Planner, experts and arbiter as they were asked; explanations by their item."""
-    named = [re.search(r"\nItem to explain: (.*)", one[1].text) for one in prompts]
-    keys = [(item is not None, item[1] if item else "", n) for n, item in enumerate(named)]
-    return [prompts[n] for _, _, n in sorted(keys)]
+def _explaining(prompts: list[Any]) -> str:
+    """The prompts of explanations as one text: which items share a call is for the run to say."""
+    return "\n".join(one[1].text for one in prompts if "\nItem 1: " in one[1].text)
+
+
+def _items(prompts: list[Any]) -> list[str]:
+    """The lines that name an item to explain, without its number, each once, in a steady order."""
+    return sorted(set(re.findall(r"^Item \d+: (.*)$", _explaining(prompts), re.MULTILINE)))
 
 
 def _lines(messages: Any) -> list[str]:
@@ -70,13 +84,18 @@ def test_in_a_history_it_is_one_line_of_data(films_over: Any, title: str) -> Non
     _, plain = _plain(films_over, "love-1")
     _, prompts = _run(films_over, "love-1", title)
     shown = clean(title) or "love-1"
-    by_item = [_in_order(asked) for asked in (plain, prompts)]
-    assert len(prompts) == len(plain)
+    before = [
+        [one for one in asked if "\nItem 1: " not in one[1].text] for asked in (plain, prompts)
+    ]
+    assert len(before[0]) == len(before[1])
+    assert _items(prompts) == _items(plain), "the items to explain are called what they were"
+    for line in _explaining(prompts).split("\n"):
+        assert line.startswith(_LINES), "every line is one of ours"
     for messages in prompts:
         assert messages[0] == plain[0][0], "the system's words are our own"
         assert messages[1].text.count("<data>") == messages[1].text.count("</data>") == 1
         assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]", messages[1].text)
-    for others, messages in zip(*by_item, strict=True):
+    for others, messages in zip(*before, strict=True):
         ours, theirs = _lines(messages), _lines(others)
         assert len(ours) == len(theirs), "no line more, no line less"
         for line, other in zip(ours, theirs, strict=True):
@@ -118,7 +137,13 @@ class Obedient(ScriptedChat):
             "PlannerAnswer": {"personas": [{"name": why, "why": why, "items": [1, 2, 3]}]},
             "ExpertAnswer": {"tags": [{"tag": why, "why": why}] * 4},
             "ArbiterAnswer": {"keep": [{"tag": n, "why": why} for n in (1, 1, 99)]},
-            "ExplainerAnswer": {"text": f"You must buy this. {why}"},
+            "StyleAnswer": {"tone": why, "first": ["clarity"], "avoid": why},
+            "ExplainerAnswer": {
+                "sentences": [
+                    {"item": number, "text": f"You must buy this, number {number}. {why}"}
+                    for number in range(1, 7)
+                ]
+            },
         }[ask.schema.__name__]
 
 
@@ -130,9 +155,9 @@ def test_a_model_that_obeys_it_is_not_believed(films_over: Any, title: str) -> N
     page = made["recommendations"]
     history = {"space-1", "space-3", "love-1"}
     assert {one["item_id"] for one in page} == set(tools.dataset.item_ids) - history
-    assert made["fallbacks"]["explainer"]["fallbacks"] >= len(page) - 1
     for one in page:
         if one["item_id"] != "odd-1":
+            assert one["explained_by"] == "fallback"
             assert "You must buy" not in one["explanation"]
 
 

@@ -1,0 +1,179 @@
+"""What may be said about each item of a page, and why it is there: what explanations are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from foretaste.agents import prompting
+from foretaste.agents.context import Reader
+from foretaste.agents.lexicon import word_list, words
+from foretaste.agents.objects import Persona, Recommendation, Verdict
+from foretaste.agents.sentence_guard import Thing
+from foretaste.agents.tools import Tools
+
+SHARED = 2  # categories that a sentence names
+VALUES = 4  # attribute values of an item that a sentence may name
+CALENDAR = word_list("calendar")
+_BY_CHANNEL = {
+    "wish": "wish",
+    "collaborative": "people",
+    "popular": "popular",
+    "fresh": "fresh",
+    "trending": "trending",
+}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that an explanation of one item may name.
+
+    Attributes:
+        item_id: of the item.
+        item: its title, categories, brand, year and the like.
+        kind: which reason it gets: shared, tag, people, near, wish, popular, fresh or trending.
+        evidence: the chosen item that it has something in common with, else None.
+        evidence_id: of that item.
+        shared: categories that both have, the rarest of the catalogue first.
+        tag: the kept tag that found it, if one did.
+        moment: a season or holiday of today that the item itself names.
+        persona: number of the persona whose tag found it.
+        private: its explanation may hold words that are one person's own: a wish, or a tag that
+            says more than the catalogue does. It is kept out of memory and cache.
+    """
+
+    item_id: str
+    item: Thing
+    kind: str
+    evidence: Thing | None = None
+    evidence_id: str = ""
+    shared: tuple[str, ...] = ()
+    tag: str | None = None
+    moment: str | None = None
+    persona: int | None = None
+    private: bool = False
+
+    @property
+    def chosen(self) -> tuple[Thing, ...]:
+        """The history items that the explanation may name: one or none."""
+        return (self.evidence,) if self.evidence else ()
+
+    @property
+    def known(self) -> str:
+        """What may be said beside names: the tag and the time of year."""
+        return f"{self.tag or ''} {self.moment or ''}"
+
+
+def facts_of(
+    tools: Tools,
+    reader: Reader,
+    page: Sequence[Recommendation],
+    personas: Sequence[Persona] = (),
+    verdicts: Sequence[Verdict] = (),
+) -> list[Facts]:
+    """The facts of every item of a page, in its order.
+
+    The evidence of an item is the chosen item most like it among those that share a category with
+    it; for an item that a persona's tag found, among that persona's evidence if any of it shares.
+    """
+    rows = [tools.dataset.row_of[item.item_id] for item in page]
+    owner = {verdict.tag.text: verdict.tag.persona for verdict in verdicts}
+    history = np.unique(reader.rows).astype(np.int64)  # (chosen,)
+    common = _common(tools, rows, history)  # (page, chosen) how many categories they share
+    return [
+        _facts(tools, reader, item, rows[i], history, common[i], personas, owner)
+        for i, item in enumerate(page)
+    ]
+
+
+def thing_of(tools: Tools, row: int) -> Thing:
+    """What the catalogue says about one item; identifiers are no facts that one would say."""
+    found = [prompting.clean(name) for name in tools.dataset.categories_of(row)]
+    if "attributes" in tools.dataset.items.columns:
+        pairs = tools.dataset.items["attributes"][int(row)]
+        values = [] if pairs is None else pairs.to_list()
+        found += [
+            prompting.clean(pair["value"], 40)
+            for pair in values
+            if pair["value"] and not pair["name"].endswith("_id")
+        ][:VALUES]
+    return Thing(prompting.clean(tools.dataset.titles[row]), tuple(dict.fromkeys(found)))
+
+
+def _common(tools: Tools, rows: list[int], history: np.ndarray) -> np.ndarray:
+    """(page, chosen) float32: categories that each pair of items shares."""
+    if not len(history) or not rows:
+        return np.zeros((len(rows), len(history)), dtype=np.float32)
+    terms = tools.lexicon.categories
+    both = terms.matrix_of(rows) @ terms.matrix_of(history).T
+    return np.asarray(both.toarray(), dtype=np.float32)
+
+
+def _facts(
+    tools: Tools,
+    reader: Reader,
+    item: Recommendation,
+    row: int,
+    history: np.ndarray,
+    common: np.ndarray,
+    personas: Sequence[Persona],
+    owner: dict[str, int],
+) -> Facts:
+    own = thing_of(tools, row)
+    tag = prompting.clean(item.tags[0]) if item.tags and item.channel == "tags" else None
+    persona = owner.get(item.tags[0]) if tag else None
+    theirs = personas[persona].evidence if persona is not None and persona < len(personas) else ()
+    near = _evidence(tools, row, history, common, set(theirs))
+    evidence = None if near is None else thing_of(tools, near)
+    shared = _shared(tools, row, near)
+    kind = _BY_CHANNEL.get(item.channel, "near" if len(history) else "popular")
+    kind = "tag" if tag else kind
+    kind = "shared" if shared and item.channel != "wish" else kind
+    stated = set(words(" ".join([own.title, *own.attributes])))
+    stated |= set(words(" ".join([evidence.title, *evidence.attributes]))) if evidence else set()
+    wished = bool(reader.context.wish)
+    said_more = tag is not None and (wished or not set(words(tag)) <= stated)
+    return Facts(
+        item_id=item.item_id,
+        item=own,
+        kind=kind,
+        evidence=evidence,
+        evidence_id="" if near is None else tools.dataset.item_ids[near],
+        shared=shared,
+        tag=tag,
+        moment=_moment(reader.context.environment, stated),
+        persona=persona,
+        private=item.channel == "wish" or said_more,
+    )
+
+
+def _evidence(
+    tools: Tools, row: int, history: np.ndarray, common: np.ndarray, theirs: set[str]
+) -> int | None:
+    """The chosen row that an explanation of `row` rests on; None when none shares anything."""
+    sharing = history[(common > 0) & (history != row)]
+    if not len(sharing):
+        return None
+    ids = tools.dataset.item_ids
+    own = np.array([other for other in sharing if ids[other] in theirs], dtype=np.int64)
+    among = own if len(own) else sharing
+    return int(among[int(np.argmax(tools.vectors[among] @ tools.vectors[row]))])
+
+
+def _shared(tools: Tools, row: int, near: int | None) -> tuple[str, ...]:
+    """Categories of both, the rarest first: they say the most."""
+    if near is None:
+        return ()
+    terms = tools.lexicon.categories
+    theirs = set(tools.dataset.categories_of(near))
+    both = [name for name in tools.dataset.categories_of(row) if name in theirs]
+    rarest = sorted(both, key=lambda name: -terms.idf[terms.number[name]])[:SHARED]
+    return tuple(prompting.clean(name) for name in both if name in rarest)
+
+
+def _moment(environment: Sequence[str], stated: set[str]) -> str | None:
+    """The first season or holiday of today that the item itself names."""
+    today = [word for text in environment for word in words(text)]
+    return next((word for word in today if word in CALENDAR and word in stated), None)

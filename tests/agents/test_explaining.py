@@ -1,0 +1,399 @@
+"""Explanations: diversity by hand, memory and cache, and the road from facts to a page."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import sqlite3
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foretaste.agents import explainer
+from foretaste.agents.config import AgentsConfig
+from foretaste.agents.context import read
+from foretaste.agents.explaining.dimensions import DIMENSIONS, NAMES
+from foretaste.agents.explaining.diversity import diversity, document_counts, r_div, rouge_l, tokens
+from foretaste.agents.explaining.facts import facts_of
+from foretaste.agents.explaining.kept import Explanations, Sentence, SentenceCache
+from foretaste.agents.explaining.languages import language
+from foretaste.agents.explaining.memory import Memory
+from foretaste.agents.explaining.twin import sentences
+from foretaste.agents.objects import Recommendation, Request, Tag, Verdict
+from foretaste.agents.recommend import Run, recommend, result, stream
+from foretaste.agents.schemas import ExplainerAnswer, StyleAnswer
+from foretaste.agents.tools import Tools
+from foretaste.data.errors import InputError
+from foretaste.serving.chat import Ask
+from foretaste.serving.scripted_chat import ScriptedChat
+
+WORDS = st.lists(st.sampled_from(["red", "blue", "old", "shoe"]), max_size=6).map(" ".join)
+STYLE = {"tone": "plain", "first": ["clarity"], "avoid": "praise"}
+
+
+def test_the_seven_dimensions_have_one_name_each() -> None:
+    assert tuple(one.name for one in DIMENSIONS) == NAMES
+    assert len(set(NAMES)) == 7
+    assert all(one.asks.endswith("?") for one in DIMENSIONS)
+
+
+def test_r_div_by_hand() -> None:
+    memory = ["a b", "a c", "a d", "e"]
+    # a stands in three of four, b in one, x in none
+    expected = (math.log(4 / 4) + math.log(4 / 2) + math.log(4 / 1)) / 3
+    assert r_div("a b x", memory) == pytest.approx(expected)
+    assert r_div("A, B; X!", memory) == pytest.approx(expected), "case and marks say nothing"
+    assert r_div("a b x", []) == r_div("", memory) == 0
+    assert r_div("a", ["a"] * 160) == pytest.approx(math.log(160 / 161)), "worn out: below zero"
+
+
+@given(st.lists(WORDS, max_size=12), WORDS, st.integers(1, 6))
+def test_a_memory_is_the_newest_texts(texts: list[str], text: str, size: int) -> None:
+    memory = Memory(size=size)
+    for one in texts:
+        memory.add([one])
+    assert memory.texts() == texts[-size:]
+    assert len(memory) == min(len(texts), size)
+    assert memory.novelties([text]) == pytest.approx([r_div(text, texts[-size:])])
+
+
+@given(WORDS, WORDS)
+def test_rouge_l_is_a_likeness(one: str, other: str) -> None:
+    assert 0 <= rouge_l(one, other) <= 1
+    assert rouge_l(one, other) == rouge_l(other, one)
+    assert rouge_l(one, one) == (1 if one else 0)
+
+
+def test_diversity_by_hand() -> None:
+    # the cat sat | the cat ran: two of three words in order; a | b: nothing
+    assert rouge_l("the cat sat", "the cat ran") == pytest.approx(2 / 3)
+    assert rouge_l("a b c d", "d c b a") == pytest.approx(1 / 4)
+    assert diversity(["a b", "a b", "c d"]) == pytest.approx(1 - (1 + 0 + 0) / 3)
+    assert diversity(["alone"]) == 1
+
+
+def test_a_memory_is_shared_by_threads() -> None:
+    memory = Memory()
+
+    def work(number: int) -> None:
+        for i in range(200):
+            memory.add([f"thread {number} says {i}"])
+            memory.novelties(["thread says"])
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(memory) == 160
+    text = "thread 1 says 199"
+    counts = document_counts(memory.texts())
+    expected = sum(math.log(160 / (counts[word] + 1)) for word in tokens(text)) / 4
+    assert memory.novelties([text]) == pytest.approx([expected])
+
+
+def test_a_cache_is_read_by_the_next_process_and_bounded(tmp_path: Path) -> None:
+    path = tmp_path / "films.sqlite"
+    cache = SentenceCache(path, bound=3)
+    cache.put({"a": Sentence("one", "model"), "b": Sentence("two", "fallback")})
+    other = SentenceCache(path, bound=3)
+    assert other.get(["a", "b", "c"]) == {"a": ("one", "model"), "b": ("two", "fallback")}
+    for number in range(10):
+        other.put({f"n{number}": Sentence("x", "model")})
+    other.trim()
+    assert len(other) == 3
+    assert set(other.get(["a", "n8", "n9"])) == {"n8", "n9"}
+
+
+def test_a_damaged_cache_is_no_reason_to_fail(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "films.sqlite"
+    path.write_bytes(b"this is no database, and it is long enough to be looked at" * 40)
+    cache = SentenceCache(path)
+    assert cache.get(["a"]) == {}
+    cache.put({"a": Sentence("one", "model")})
+    assert cache.get(["a"]) == {"a": ("one", "model")}
+    assert "delete it" in capsys.readouterr().err
+
+
+def test_the_memory_outlives_the_process_when_asked(home: Path) -> None:
+    Explanations.of("films", keep=True).remember([f"text {n}" for n in range(200)])
+    assert Explanations.of("films", keep=True).memory.texts() == [
+        f"text {n}" for n in range(40, 200)
+    ]
+    assert len(Explanations.of("films").memory) == 0
+
+
+def _good(ask: Ask[Any]) -> Any:
+    """A model that copies what stands under each item."""
+    if ask.schema is StyleAnswer:
+        return STYLE
+    if ask.schema is not ExplainerAnswer:
+        return "not json"
+    titles = [
+        line.split(": ", 1)[1].split(" (")[0]
+        for line in ask.messages[-1].text.splitlines()
+        if line.startswith("Item ")
+    ]
+    texts = [
+        {"item": n, "text": f"Here is {title}, close to what you chose."}
+        for n, title in enumerate(titles, 1)
+    ]
+    return {"sentences": texts}
+
+
+def _page(tools: Tools, model: Any = None, **wanted: Any) -> dict[str, Any]:
+    made = asyncio.run(recommend(tools.with_model(model), Request(**wanted)))
+    return made
+
+
+def _asks(chat: ScriptedChat, schema: type) -> list[str]:
+    return [ask.messages[-1].text for ask in chat.asks if ask.schema is schema]
+
+
+def test_a_page_takes_one_call_a_persona_or_channel(tools: Tools) -> None:
+    chat = ScriptedChat(_good)
+    made = _page(tools, chat, user_id="ann", n=9)
+    assert {one["explained_by"] for one in made["recommendations"]} == {"model"}
+    assert len(_asks(chat, ExplainerAnswer)) <= 4
+    assert len(_asks(chat, StyleAnswer)) == 1
+    assert made["fallbacks"]["explainer"]["fallbacks"] == 0
+
+
+def test_the_second_request_is_served_from_the_cache(tools: Tools) -> None:
+    chat = ScriptedChat(_good)
+    first = _page(tools, chat, user_id="ann", n=9)
+    before = len(_asks(chat, ExplainerAnswer))
+    second, run = None, Run()
+
+    async def again() -> None:
+        ready = tools.with_model(chat)
+        async for _ in stream(ready, Request(user_id="ann", n=9), run):
+            continue
+
+    asyncio.run(again())
+    second = result(tools, Request(user_id="ann", n=9), run)
+    assert len(_asks(chat, ExplainerAnswer)) == before
+    assert len(_asks(chat, StyleAnswer)) == 1
+    said = [[one["explanation"] for one in made["recommendations"]] for made in (first, second)]
+    assert said[0] == said[1]
+    notes = next(span.notes for span in run.state["spans"] if span.node == "explain")
+    assert notes["cache_hits"] == 9
+    assert notes["cache_misses"] == 0
+
+
+def test_another_language_model_or_seed_is_another_sentence(tools: Tools) -> None:
+    reader = read(tools.dataset, Request(user_id="ann"))
+    item = Recommendation(item_id="space-2", title="Moon", score=1, channel="collaborative")
+    (facts,) = facts_of(tools, reader, [item])
+    dutch = replace(tools, config=AgentsConfig(language="nl"))
+    child = replace(tools, config=AgentsConfig(audience="child"))
+    made = {
+        explainer.sentence_key(one, explainer.setting_of(one, reader), facts, seed)
+        for one in (tools, dutch, child, tools.with_model(ScriptedChat(_good)))
+        for seed in (0, 1)
+    }
+    assert len(made) == 8
+
+
+def test_only_what_fails_is_written_again_and_told_why(tools: Tools) -> None:
+    def once_wrong(ask: Ask[Any]) -> Any:
+        said = _good(ask)
+        if ask.schema is ExplainerAnswer and "Wrong last time" not in ask.messages[-1].text:
+            said["sentences"][0]["text"] = "It won 11 Oscars in the year of the comet."
+        return said
+
+    chat = ScriptedChat(once_wrong)
+    made = _page(tools, chat, history=("space-1",), n=4)
+    first, second = _asks(chat, ExplainerAnswer)
+    assert first.count("\nItem ") == 4
+    assert second.count("\nItem ") == 1
+    assert "Wrong last time: the sentence says 'won'" in second
+    assert {one["explained_by"] for one in made["recommendations"]} == {"model"}
+    assert "Oscars" not in str(made["recommendations"])
+
+
+def test_what_fails_twice_gives_way_to_its_twin_alone(tools: Tools) -> None:
+    def lies_of_one(ask: Ask[Any]) -> Any:
+        said = _good(ask)
+        if ask.schema is ExplainerAnswer:
+            said["sentences"][0]["text"] = "It won 11 Oscars in the year of the comet."
+        return said
+
+    made = _page(tools, ScriptedChat(lies_of_one), history=("space-1",), n=4)
+    sources = [one["explained_by"] for one in made["recommendations"]]
+    assert sorted(sources) == ["fallback", "model", "model", "model"]
+    row = made["fallbacks"]["explainer"]
+    assert (row["calls"], row["fallbacks"]) == (2, 1)
+    assert "'won'" in row["reasons"][0]
+
+
+def test_one_sentence_for_all_is_not_enough(tools: Tools) -> None:
+    def same(ask: Ask[Any]) -> Any:
+        said = _good(ask)
+        for one in said.get("sentences", []) if isinstance(said, dict) else []:
+            one["text"] = "It is close to what you chose, such as Star Voyage."
+        return said
+
+    made = _page(tools, ScriptedChat(same), history=("space-1",), n=4)
+    said = [one["explanation"] for one in made["recommendations"]]
+    assert len(set(said)) == 4
+
+
+def test_a_wish_and_an_attribute_never_reach_another_person(tools: Tools, tmp_path: Path) -> None:
+    own = "quokka"
+    cache = SentenceCache(tmp_path / "films.sqlite")
+    tools = replace(tools, explanations=Explanations(cache, keep=True))
+
+    def repeats_it(ask: Ask[Any]) -> Any:
+        said = _good(ask)
+        wished = own in ask.messages[-1].text
+        for one in said.get("sentences", []) if isinstance(said, dict) and wished else []:
+            one["text"] += f" It fits your {own} wish."
+        return said
+
+    chat = ScriptedChat(repeats_it)
+    wish = f"a {own} with horror"
+    made = _page(tools, chat, user_id="ann", n=9, wish=wish)
+    wished = [one for one in made["recommendations"] if one["channel"] == "wish"]
+    assert any(own in one["explanation"] for one in wished), "their own page may say it"
+    for prompt in _asks(chat, ExplainerAnswer) + _asks(chat, StyleAnswer):
+        assert "24" not in prompt, "attributes are no matter of explanations"
+    with sqlite3.connect(tmp_path / "films.sqlite") as file:
+        kept = "\n".join(file.iterdump())
+    assert own not in kept
+    assert own not in " ".join(tools.explanations.memory.texts())
+    asked = len(chat.asks)
+    other = _page(tools, chat, user_id="cat", n=9)
+    assert own not in str(other["recommendations"])
+    assert all(own not in ask.messages[-1].text for ask in chat.asks[asked:])
+
+
+def test_a_tag_that_says_more_than_the_catalogue_is_kept_to_its_person(tools: Tools) -> None:
+    reader = read(tools.dataset, Request(user_id="ann"))
+
+    def found(tag: str) -> bool:
+        item = Recommendation(
+            item_id="fear-2", title="Silent Ward", score=1, channel="tags", tags=(tag,)
+        )
+        own = Verdict(
+            tag=Tag(text=tag, persona=0, reason="r", source="model"),
+            kept=True,
+            reason="r",
+            source="model",
+        )
+        (facts,) = facts_of(tools, reader, [item], verdicts=[own])
+        assert (facts.tag, facts.kind, facts.persona) == (tag, "tag", 0)
+        return facts.private
+
+    assert not found("horror thriller")
+    assert found("horror for widowers")
+
+
+def test_evidence_shares_a_category_and_comes_from_the_persona(tools: Tools) -> None:
+    reader = read(tools.dataset, Request(user_id="ann"))
+    page = [
+        Recommendation(item_id=one, title=one, score=1, channel="collaborative")
+        for one in ("space-4", "love-2", "fear-2")
+    ]
+    space, love, fear = facts_of(tools, reader, page)
+    assert (space.kind, space.evidence_id) in {("shared", "space-1"), ("shared", "space-3")}
+    assert (love.evidence_id, love.shared) == ("love-1", ("Romance", "Comedy"))
+    assert (fear.kind, fear.evidence, fear.shared) == ("people", None, ())
+    assert not any(one.private for one in (space, love, fear))
+
+
+def test_the_season_is_named_where_the_item_names_it(tools: Tools) -> None:
+    request = Request(user_id="ann", environment=("A long winter", "Autumn holidays"))
+    reader = read(tools.dataset, request)
+    page = [
+        Recommendation(item_id=one, title=one, score=1, channel="collaborative")
+        for one in ("love-4", "love-2")
+    ]
+    dance, other = facts_of(tools, reader, page)
+    assert (dance.item.title, dance.moment) == ("Autumn Dance (1998)", "autumn")
+    assert other.moment is None
+    text, plain = sentences([dance, other], language("en"), "general", Memory(), 0)
+    assert "autumn" in text
+    assert "autumn" not in plain
+    assert "winter" not in text + plain
+
+
+def test_a_page_does_not_say_the_same_thing_twice(tools: Tools) -> None:
+    said = [one["explanation"] for one in _page(tools, user_id="ann", n=9)["recommendations"]]
+    names = {word for title in tools.dataset.titles for word in tokens(title)}
+    names |= {word for name in tools.lexicon.categories.names for word in tokens(name)}
+    bare = [" ".join(word for word in tokens(text) if word not in names) for text in said]
+    assert len(set(bare)) >= 8
+    assert diversity(said) > 0.6
+
+
+def test_what_was_said_lately_is_said_otherwise(tools: Tools) -> None:
+    reader = read(tools.dataset, Request(user_id="ann"))
+    item = Recommendation(item_id="love-2", title="x", score=1, channel="collaborative")
+    facts = facts_of(tools, reader, [item])
+    memory, said = Memory(), []
+    for _ in range(8):
+        (text,) = sentences(facts, language("en"), "general", memory, 0)
+        memory.add([text])
+        said.append(text)
+    assert len(set(said)) >= 6
+    assert said == _told(facts), "the same seed and memory say the same"
+
+
+def _told(facts: Any) -> list[str]:
+    memory, said = Memory(), []
+    for _ in range(8):
+        (text,) = sentences(facts, language("en"), "general", memory, 0)
+        memory.add([text])
+        said.append(text)
+    return said
+
+
+def test_worn_words_are_told_to_the_model(tools: Tools) -> None:
+    memory = Memory(["You chose Star Voyage, so here is Moon Station"] * 9)
+    assert "voyage" not in memory.worn(language("en").glue, 9)
+    assert {"chose", "here"} <= set(memory.worn(language("en").glue, 9))
+    tools = replace(tools, explanations=Explanations())
+    tools.explanations.memory.add(memory.texts())
+    chat = ScriptedChat(_good)
+    _page(tools, chat, user_id="ann", n=3)
+    assert all("Do not use the words" in prompt for prompt in _asks(chat, ExplainerAnswer))
+
+
+@pytest.mark.parametrize(
+    ("code", "word"), [("nl", "je"), ("de", "Sie"), ("fr", "vous"), ("es", "tu")]
+)
+def test_a_page_in_another_language(tools: Tools, code: str, word: str) -> None:
+    config = tools.config.model_copy(update={"language": code})
+    made = _page(replace(tools, config=config), user_id="ann", n=9)
+    said = " ".join(one["explanation"] for one in made["recommendations"])
+    assert word.casefold() in tokens(said)
+    assert "chose" not in tokens(said)
+    chat = ScriptedChat(_good)
+    _page(replace(tools, config=config), chat, user_id="ann", n=3)
+    assert f"sentence in {language(code).name}" in _asks(chat, ExplainerAnswer)[0]
+
+
+@pytest.mark.parametrize("setting", [{"language": "tlh"}, {"audience": "cats"}])
+def test_an_unknown_setting_is_one_sentence(setting: dict[str, str]) -> None:
+    with pytest.raises(InputError, match=r"expects one of .*; choose one"):
+        AgentsConfig(**setting)  # type: ignore[arg-type]
+
+
+def test_a_bad_guideline_gives_way_to_the_audience_s_own(tools: Tools) -> None:
+    def wordless(ask: Ask[Any]) -> Any:
+        if ask.schema is StyleAnswer:
+            return {"tone": "!!!", "first": ["clarity"], "avoid": "???"}
+        return _good(ask)
+
+    chat = ScriptedChat(wordless)
+    made = _page(tools, chat, user_id="ann", n=3)
+    assert made["fallbacks"]["style"]["fallbacks"] == 1
+    assert "Style: friendly and plain; first of all relevance" in _asks(chat, ExplainerAnswer)[0]
