@@ -82,11 +82,16 @@ class Thread:
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """The checkpoints of one data set; `opened` makes it."""
+    """The checkpoints of one data set, and of no other program; `opened` makes it."""
 
     saver: BaseCheckpointSaver[Any]
     connection: Any
     dataset: str
+
+    @property
+    def prefix(self) -> str:
+        """How the threads of this data set begin: a database may hold others too."""
+        return f"foretaste/{self.dataset}/"
 
     async def thread(self, run_id: str, made_of: dict[str, str], user_id: str | None) -> Thread:
         """The run of this name, to begin or to go on with.
@@ -100,7 +105,7 @@ class Checkpoints:
             InputError: it was begun with something else; nothing was changed.
         """
         config = RunnableConfig(
-            configurable={"thread_id": f"{self.dataset}/{safe_name(run_id)}"},
+            configurable={"thread_id": self.prefix + safe_name(run_id)},
             metadata={f"of_{name}": value for name, value in made_of.items()}
             | ({} if user_id is None else {"user": _hash(user_id)}),
         )
@@ -124,9 +129,10 @@ class Checkpoints:
             How many runs were deleted.
         """
         oldest = (time.time() if now is None else now) - KEPT_DAYS * 86_400
+        own = [row for row in await self._rows(_THREADS) if row[0].startswith(self.prefix)]
         old = [
             thread
-            for place, (thread, newest) in enumerate(await self._rows(_THREADS))
+            for place, (thread, newest) in enumerate(own)
             if place >= KEPT_RUNS or _saved_at(newest) < oldest
         ]
         await self._delete(old)
@@ -139,7 +145,7 @@ class Checkpoints:
         """
         saved = self.saver.alist(None, filter={"user": _hash(user_id)})
         names = {one.config["configurable"]["thread_id"] async for one in saved}
-        own = [name for name in names if name.startswith(f"{self.dataset}/")]
+        own = [name for name in names if name.startswith(self.prefix)]
         await self._delete(own)
         return len(own)
 

@@ -85,7 +85,8 @@ def _page(made: dict[str, Any]) -> list[str]:
 def _threads(home: Path) -> set[str]:
     path = home / "runs" / "films" / "checkpoints.sqlite"
     with sqlite3.connect(path) as connection:
-        return {name for (name,) in connection.execute("SELECT thread_id FROM checkpoints")}
+        names = {name for (name,) in connection.execute("SELECT thread_id FROM checkpoints")}
+    return {name.removeprefix("foretaste/films/") for name in names}
 
 
 @dataclass
@@ -227,7 +228,7 @@ def test_what_is_kept_of_a_user_can_be_forgotten(tools: Tools, home: Path) -> No
     for run_id, user in (("a", "ann"), ("b", "ann"), ("c", "bob")):
         asyncio.run(run_kept(tools, None, run_id, user_id=user, wish=f"Quux {user}"))
     assert asyncio.run(checkpoints.forget("films", "ann")) == 2
-    assert _threads(home) == {"films/c"}
+    assert _threads(home) == {"c"}
     kept = b"".join(file.read_bytes() for file in (home / "runs" / "films").iterdir())
     assert b"Quux bob" in kept
     assert b"Quux ann" not in kept, "nor in free pages, nor in the log of the file"
@@ -246,9 +247,15 @@ def test_old_runs_and_too_many_runs_go(
     assert asyncio.run(prune(time.time() + (checkpoints.KEPT_DAYS - 0.1) * day)) == 0
     monkeypatch.setattr(checkpoints, "KEPT_RUNS", 2)
     asyncio.run(prune(None))
-    assert _threads(home) == {"films/b", "films/c"}
+    assert _threads(home) == {"b", "c"}
+    path = home / "runs" / "films" / "checkpoints.sqlite"
+    with sqlite3.connect(path) as connection:
+        connection.execute(
+            "INSERT INTO checkpoints SELECT 'another program', '', checkpoint_id, NULL, type, "
+            "checkpoint, metadata FROM checkpoints LIMIT 1"
+        )
     assert asyncio.run(prune(time.time() + (checkpoints.KEPT_DAYS + 0.1) * day)) == 2
-    assert _threads(home) == set()
+    assert _threads(home) == {"another program"}
 
 
 def test_only_the_owner_can_read_the_file(tools: Tools, home: Path) -> None:
@@ -302,6 +309,50 @@ def test_postgres_without_its_library_is_one_sentence(
     monkeypatch.setenv("FORETASTE_CHECKPOINTS", "postgresql://nobody@localhost/none")
     with pytest.raises(InputError, match=r"foretaste\[postgres\]"):
         asyncio.run(run_kept(tools, None))
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("psycopg") is None or "FORETASTE_TEST_POSTGRES" not in os.environ,
+    reason="needs foretaste[postgres] and a server's address in FORETASTE_TEST_POSTGRES",
+)
+def test_the_same_in_postgres(tools: Tools, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def prune(now: float) -> int:
+        async with opened("films") as kept:
+            return await kept.prune(now)
+
+    monkeypatch.setenv("FORETASTE_CHECKPOINTS", os.environ["FORETASTE_TEST_POSTGRES"])
+    asyncio.run(prune(time.time() + 1e9))
+    broken, sound, silent = (
+        ScriptedChat(Stop("arbiter")),
+        ScriptedChat(answer),
+        ScriptedChat(answer),
+    )
+    with pytest.raises(EngineError):
+        asyncio.run(run_kept(tools, broken))
+    made, _ = asyncio.run(run_kept(tools, sound))
+    assert not {agent(ask) for ask in sound.asks} & {"planner", "expert"}
+    again, _ = asyncio.run(run_kept(tools, silent))
+    assert silent.asks == []
+    assert again["recommendations"] == made["recommendations"]
+    with pytest.raises(InputError, match="another request"):
+        asyncio.run(run_kept(tools, None, n=4))
+    asyncio.run(run_kept(tools, None, "b", user_id="bob"))
+    assert asyncio.run(checkpoints.forget("films", "ann")) == 1
+    assert asyncio.run(checkpoints.forget("films", "ann")) == 0
+    assert asyncio.run(prune(time.time())) == 0
+    assert asyncio.run(prune(time.time() + (checkpoints.KEPT_DAYS + 0.1) * 86_400)) == 1
+    assert not (home / "runs").exists()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("psycopg") is None, reason="the library is missing")
+def test_a_postgres_that_is_not_there_is_one_sentence(
+    tools: Tools, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORETASTE_CHECKPOINTS", "postgresql://secret:word@127.0.0.1:9/none")
+    with pytest.raises(ForetasteError, match="does not answer") as told:
+        asyncio.run(run_kept(tools, None))
+    assert "word" not in str(told.value)
+    assert "\n" not in str(told.value)
 
 
 def test_the_result_of_a_kept_run_is_json(tools: Tools, home: Path) -> None:
