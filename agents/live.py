@@ -27,9 +27,11 @@ from foretaste.data.changes import Interaction, Item, items_frame
 from foretaste.data.dataset import Dataset
 from foretaste.data.errors import InputError
 from foretaste.data.ledger import Ledger
-from foretaste.data.text import item_texts
+from foretaste.data.text import item_texts, item_titles
+from foretaste.serving.index.growing import GrowingRows
 from foretaste.serving.index.live import LiveIndex
 
+_SLICES = 200  # pieces of the items table in memory
 REMEMBERED = 1_000  # newest live events of one user that are kept in memory
 
 
@@ -79,7 +81,35 @@ class LiveDataset(Dataset):
     def over(cls, base: Dataset, people: People) -> LiveDataset:
         """Nothing has changed yet."""
         tables = (base.items, base.interactions, base.users, base.environment)
-        return cls(*tables, base.info, base, people, np.zeros(0, dtype=np.int64))
+        made = cls(*tables, base.info, base, people, np.zeros(0, dtype=np.int64))
+        return made._looked_up(base.item_ids, base.row_of, base.titles)
+
+    def with_items(self, frame: pl.DataFrame) -> LiveDataset:
+        """The same where these items, known or new, are as this table says."""
+        ids: list[str] = frame["item_id"].to_list()
+        new = [one for one in ids if one not in self.row_of]
+        item_ids, row_of, titles = self.item_ids, self.row_of, [*self.titles, *new]
+        if new:
+            places = zip(new, range(len(item_ids), len(item_ids) + len(new)), strict=True)
+            item_ids, row_of = [*item_ids, *new], row_of | dict(places)
+        rows = [row_of[one] for one in ids]
+        for row, title in zip(rows, item_titles(frame), strict=True):
+            titles[row] = title
+        gone = self.gone[~np.isin(self.gone, rows)]
+        made = replace(self, items=_with_rows(self.items, rows, frame), gone=gone)
+        return made._looked_up(item_ids, row_of, titles)
+
+    def without(self, rows: Sequence[int]) -> LiveDataset:
+        """The same where these items are not recommended any more."""
+        made = replace(self, gone=np.union1d(self.gone, np.asarray(rows, dtype=np.int64)))
+        return made._looked_up(self.item_ids, self.row_of, self.titles)
+
+    def _looked_up(
+        self, item_ids: list[str], row_of: dict[str, int], titles: list[str]
+    ) -> LiveDataset:
+        """The same with its lookups known, so that neither a change nor a request makes them anew."""
+        vars(self).update(item_ids=item_ids, row_of=row_of, titles=titles)
+        return self
 
     @property
     def withdrawn(self) -> NDArray[np.int64]:
@@ -127,7 +157,8 @@ class Live:
         if isinstance(tools.index, LiveIndex):
             raise InputError("The index of the imported catalogue was expected, not a live one.")
         self.ledger, self.people = ledger, People()
-        self._imported = tools
+        self._vectors = GrowingRows(tools.vectors)
+        self._imported = tools = replace(tools, vectors=self._vectors.all)
         index = LiveIndex(tools.index, item_texts(tools.dataset.items), None)
         dataset = LiveDataset.over(tools.dataset, self.people)
         self._dataset, self.index = dataset, index
@@ -251,32 +282,23 @@ class Live:
 
     def _put(self, frame: pl.DataFrame, vectors: NDArray[np.float32]) -> None:
         """Put tools in place in which these items are new or changed."""
-        old, tools = self._dataset, self._tools
-        new = [one for one in frame["item_id"].to_list() if one not in old.row_of]
-        numbers = old.row_of | {one: len(old.items) + i for i, one in enumerate(new)}
-        rows = [numbers[one] for one in frame["item_id"].to_list()]
-        take = np.arange(len(numbers))
-        take[rows] = len(old.items) + np.arange(len(rows))
-        matrix = np.empty((len(numbers), vectors.shape[1]), dtype=np.float32)
-        matrix[: len(old.items)] = tools.vectors
-        matrix[rows] = vectors
-        items = pl.concat([old.items, frame])[take]
-        self.index.upsert(frame["item_id"].to_list(), item_texts(frame), vectors)
-        dataset = replace(old, items=items, gone=old.gone[~np.isin(old.gone, rows)])
-        self._rule = self._rule.grown(matrix, rows)
-        self._dataset = _warm(dataset)
+        ids, tools = frame["item_id"].to_list(), self._tools
+        dataset = self._dataset.with_items(frame)
+        rows = [dataset.row_of[one] for one in ids]
+        self.index.upsert(ids, item_texts(frame), vectors)
+        self._rule = self._rule.grown(rows, vectors, self._imported.index)
+        self._dataset = dataset
         self._tools = replace(
             tools,
             dataset=dataset,
-            vectors=matrix,
+            vectors=self._vectors.put(rows, vectors),
             lexicon=tools.lexicon.with_items(rows, frame),
             rule=self._rule,
         )
 
     def _withdraw(self, rows: Sequence[int]) -> None:
         """Put tools in place that do not recommend these rows."""
-        gone = np.union1d(self._dataset.gone, np.asarray(rows, dtype=np.int64))
-        self._dataset = _warm(replace(self._dataset, gone=gone))
+        self._dataset = self._dataset.without(rows)
         self._tools = replace(self._tools, dataset=self._dataset)
 
     def _replay_items(self) -> None:
@@ -317,10 +339,18 @@ class Live:
         self.people.add(rows)
 
 
-def _warm(dataset: LiveDataset) -> LiveDataset:
-    """The same with its lookups made, so that no request waits for them."""
-    _ = dataset.row_of, dataset.titles
-    return dataset
+def _with_rows(items: pl.DataFrame, rows: Sequence[int], frame: pl.DataFrame) -> pl.DataFrame:
+    """The items table with the rows of `frame` at these rows, known or the next ones.
+
+    Slices share their memory with the table before; many are made one now and then.
+    """
+    order = np.argsort(rows, kind="stable").tolist()
+    parts, start = [], 0
+    for place in order:
+        parts += [items[start : rows[place]], frame[place : place + 1]]
+        start = rows[place] + 1
+    grown = pl.concat([part for part in (*parts, items[start:]) if part.height], rechunk=False)
+    return grown.rechunk() if grown.n_chunks() > _SLICES else grown
 
 
 _FEEDBACK_OF = (

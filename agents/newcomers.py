@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foretaste.data.histories import Histories
+from foretaste.serving.index.base import ItemIndex
 from foretaste.serving.rules.base import Scorer, Scores
 
 NEIGHBOURS = 5
-_BLOCK = 256  # new items compared with all known ones at once
 
 
 @dataclass(frozen=True)
@@ -43,19 +43,27 @@ class Newcomers:
         none = np.zeros((0, min(NEIGHBOURS, known)))
         return cls(rule, known, none.astype(np.int64), none.astype(np.float32))
 
-    def grown(self, vectors: NDArray[np.float32], rows: Sequence[int]) -> Newcomers:
-        """The same for a catalogue with these (items, d) unit vectors, of which `rows` are new ones."""
-        fresh = np.array([row for row in rows if row >= self.known], dtype=np.int64)
-        shape = (len(vectors) - self.known, self.likes.shape[1])
+    def grown(
+        self, rows: Sequence[int], vectors: NDArray[np.float32], index: ItemIndex
+    ) -> Newcomers:
+        """The same once the catalogue holds these rows, too.
+
+        Args:
+            rows: m rows that came or changed; those of known items are passed over.
+            vectors: (m, d) float32, their unit vectors.
+            index: finds the nearest of the known items.
+        """
+        places = np.asarray(rows, dtype=np.int64) - self.known
+        fresh = np.flatnonzero(places >= 0)
+        width = self.likes.shape[1]
+        shape = (max(len(self.likes), int(places.max(initial=-1)) + 1), width)
         likes, weights = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.float32)
         likes[: len(self.likes)], weights[: len(self.likes)] = self.likes, self.weights
-        for start in range(0, len(fresh), _BLOCK):
-            part = fresh[start : start + _BLOCK]
-            likeness = vectors[part] @ vectors[: self.known].T  # (part, known)
-            best = np.argsort(-likeness, axis=1, kind="stable")[:, : shape[1]]
-            near = np.maximum(np.take_along_axis(likeness, best, axis=1), 1e-6)
-            likes[part - self.known] = best
-            weights[part - self.known] = near / near.sum(axis=1, keepdims=True)
+        if len(fresh) and width:
+            found = index.search(vectors[fresh], width)
+            near = np.maximum(found.scores, 1e-6)
+            likes[places[fresh]] = found.rows
+            weights[places[fresh]] = near / near.sum(axis=1, keepdims=True)
         return replace(self, likes=likes, weights=weights)
 
     @property

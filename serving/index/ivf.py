@@ -67,8 +67,9 @@ class IvfIndex:
                 "build the item index again."
             )
         self._info, self._item_ids, self._index = info, item_ids, index
-        self._groups: Any = faiss.downcast_index(index.base_index)
-        self._coarse: Any = faiss.downcast_index(self._groups.quantizer)
+        groups: Any = faiss.downcast_index(index.base_index)
+        self._groups = groups
+        self._coarse: Any = faiss.downcast_index(groups.quantizer)
         self._list_of = _list_of_rows(self._groups)  # (n,)
 
     @classmethod
@@ -198,7 +199,7 @@ def _two_looks(vectors: NDArray[np.float32], lists: int) -> Any:
 
 def _centres(sample: NDArray[np.float32], lists: int, progress: Meter) -> NDArray[np.float32]:
     """(lists, d) unit vectors by spherical k-means, one round at a time."""
-    centres = None
+    centres: Any = None
     for _ in range(_ROUNDS):
         means = faiss.Kmeans(
             sample.shape[1], lists, niter=1, spherical=True, seed=1, min_points_per_centroid=1
@@ -206,7 +207,7 @@ def _centres(sample: NDArray[np.float32], lists: int, progress: Meter) -> NDArra
         means.train(sample, init_centroids=centres)
         centres = means.centroids
         progress.advance(len(sample))
-    return centres
+    return np.asarray(centres)
 
 
 def _empty_groups(centres: NDArray[np.float32], sample: NDArray[np.float32]) -> Any:

@@ -26,6 +26,8 @@ from foretaste.data.changes import Interaction, Item
 from foretaste.data.errors import InputError
 from foretaste.data.histories import Histories
 from foretaste.data.ledger import Ledger
+from foretaste.serving.index.base import IndexInfo
+from foretaste.serving.index.exact import ExactIndex
 
 NEW = Item(item_id="space-9", title="Star Station (2030)", categories=("Sci-Fi", "Adventure"))
 Reopen = Callable[[], Live]
@@ -161,7 +163,11 @@ def test_a_newcomer_is_scored_between_its_likes() -> None:
             return np.tile(np.array([3.0, 0.0, 6.0], dtype=np.float32), (len(histories), 1))
 
     vectors = np.array([[1, 0], [0, 1], [1, 0], [1, 0]], dtype=np.float32)
-    rule = Newcomers.of(Fixed(), 3).grown(vectors, [3])
+    info = IndexInfo(
+        kind="exact", items=3, dimension=2, catalogue_fingerprint="c", embedder_fingerprint="e"
+    )
+    index = ExactIndex.build(info, ["a", "b", "c"], vectors[:3])
+    rule = Newcomers.of(Fixed(), 3).grown([1, 3], vectors[[1, 3]], index)
     scores = rule.scores(Histories.from_lists([[3, 1], []]))
     assert scores.shape == (2, 4)
     assert scores[0, 3] == pytest.approx(4.5, abs=1e-3), "half of each of its two equal likes"
