@@ -75,6 +75,7 @@ class Loop:
         cases: validation cases that choose the epoch.
         run: where the state goes.
         steps: of the whole training.
+        began: `time.perf_counter()` when this try began.
     """
 
     def __init__(
@@ -85,12 +86,13 @@ class Loop:
         cases: Cases,
         run: Run,
         steps: int,
+        began: float,
     ) -> None:
         self.config, self.record, self.cases, self.run = config, record, cases, run
         self.trainer = Trainer(material, config, steps)
         self.course = Course()
         self._best: dict[str, Any] = {}
-        self._saved = self._began = time.perf_counter()
+        self._saved = self._began = began
 
     def restore(self) -> None:
         """Go on from the saved state."""

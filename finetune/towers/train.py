@@ -85,6 +85,7 @@ def train(
         InputError: nothing to learn from, nobody to validate with, or no room.
         KeyboardInterrupt: somebody asked to stop; the state is saved.
     """
+    start = time.perf_counter()
     torch.set_num_threads(config.threads)
     encoder = load_embedder(embedder) if isinstance(embedder, str) else embedder
     job = prepare(load_dataset(name), config, encoder)
@@ -95,7 +96,7 @@ def train(
         return result
     found = probe(job.material, config, job.record, job.cases)
     found.estimate.check(run.folder)
-    loop = Loop(job.material, config, job.record, job.cases, run, found.steps)
+    loop = Loop(job.material, config, job.record, job.cases, run, found.steps, start)
     if resume:
         loop.restore()
     with stoppable() as stop:
