@@ -87,7 +87,7 @@ def _terms(items: pl.DataFrame) -> tuple[list[list[str]], list[list[str]], list[
 
     The last are what a tag is matched with.
     """
-    titles = items["title"].fill_null("").to_list()
+    titles = [title or "" for title in items["title"].to_list()]
     brands = _attribute(items, "brand")
     categories = [list(names or ()) for names in items["categories"].to_list()]
     said = [words(f"{title} {brand}") for title, brand in zip(titles, brands, strict=True)]

@@ -154,12 +154,13 @@ class Live:
     """
 
     def __init__(self, tools: Tools, ledger: Ledger) -> None:
-        if isinstance(tools.index, LiveIndex):
+        known = tools.index
+        if isinstance(known, LiveIndex):
             raise InputError("The index of the imported catalogue was expected, not a live one.")
         self.ledger, self.people = ledger, People()
         self._vectors = GrowingRows(tools.vectors)
         self._imported = tools = replace(tools, vectors=self._vectors.all)
-        index = LiveIndex(tools.index, item_texts(tools.dataset.items), None)
+        self._known, index = known, LiveIndex(known, item_texts(tools.dataset.items), None)
         dataset = LiveDataset.over(tools.dataset, self.people)
         self._dataset, self.index = dataset, index
         self._rule = Newcomers.of(tools.rule, len(tools.dataset.items))
@@ -186,12 +187,11 @@ class Live:
         rows = [[*self._stamp(), item.item_id, item.model_dump_json()] for item in latest]
         async with self._changing:
             frame = items_frame(latest)
-            vectors = await asyncio.to_thread(
-                self._imported.embedder.encode, item_texts(frame)
-            )  # (n, d)
+            texts = item_texts(frame)
+            vectors = await asyncio.to_thread(self._imported.embedder.encode, texts)  # (n, d)
             await asyncio.wrap_future(self.ledger.write((_ADD_ITEM, rows)))
             before = len(self._dataset.items)
-            await asyncio.to_thread(self._put, frame, vectors)
+            await asyncio.to_thread(self._put, frame, texts, vectors)
         return len(self._dataset.items) - before
 
     async def delete_items(self, item_ids: Sequence[str]) -> None:
@@ -280,13 +280,13 @@ class Live:
         """When, and over which import of the catalogue, a change was made."""
         return time.time(), self._imported.dataset.info.catalogue_fingerprint
 
-    def _put(self, frame: pl.DataFrame, vectors: NDArray[np.float32]) -> None:
+    def _put(self, frame: pl.DataFrame, texts: Sequence[str], vectors: NDArray[np.float32]) -> None:
         """Put tools in place in which these items are new or changed."""
         ids, tools = frame["item_id"].to_list(), self._tools
         dataset = self._dataset.with_items(frame)
         rows = [dataset.row_of[one] for one in ids]
-        self.index.upsert(ids, item_texts(frame), vectors)
-        self._rule = self._rule.grown(rows, vectors, self._imported.index)
+        self.index.upsert(ids, texts, vectors)
+        self._rule = self._rule.grown(rows, vectors, self._known)
         self._dataset = dataset
         self._tools = replace(
             tools,
@@ -316,7 +316,8 @@ class Live:
         kept = [Item.model_validate(json.loads(item)) for item in last.values() if item]
         if kept:
             frame = items_frame(kept)
-            self._put(frame, self._imported.embedder.encode(item_texts(frame)))
+            texts = item_texts(frame)
+            self._put(frame, texts, self._imported.embedder.encode(texts))
         gone = [item_id for item_id, item in last.items() if item is None]
         self._withdraw([self._dataset.row_of[one] for one in gone if one in self._dataset.row_of])
 
