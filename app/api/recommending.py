@@ -12,7 +12,6 @@ from pydantic_core import to_json
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
-from foretaste.agents.objects import Request
 from foretaste.agents.recommend import Event
 from foretaste.app.api import errors
 from foretaste.app.api.events import EventStream, event
@@ -67,18 +66,19 @@ def routes(service: Service) -> APIRouter:
         """Recommend items to a user, to a history, or to a wish."""
         request_id = http.state.caller.request_id
         if wanted.stream:
-            return EventStream(await begun(service, wanted.request(), request_id, http))
-        made = await while_connected(http, service.recommend(wanted.request(), request_id))
+            return EventStream(await begun(service, wanted, request_id, http))
+        work = service.recommend(wanted.request(), request_id, traced=wanted.trace)
+        made = await while_connected(http, work)
         return Response(to_json(made), media_type="application/json")
 
     return router
 
 
 async def begun(
-    service: Service, request: Request, request_id: str, http: HttpRequest
+    service: Service, wanted: Wanted, request_id: str, http: HttpRequest
 ) -> AsyncGenerator[bytes]:
     """The events of a run whose first step is done: faults before that still have their status."""
-    steps = _steps(service, request, request_id)
+    steps = _steps(service, wanted, request_id)
     first = await while_connected(http, steps.__anext__())
 
     async def all_of_them() -> AsyncGenerator[bytes]:
@@ -92,7 +92,7 @@ async def begun(
     return all_of_them()
 
 
-async def _steps(service: Service, request: Request, request_id: str) -> AsyncGenerator[bytes]:
+async def _steps(service: Service, wanted: Wanted, request_id: str) -> AsyncGenerator[bytes]:
     """An event for every step of the run; the last one is the result, or what went wrong.
 
     Raises:
@@ -100,7 +100,12 @@ async def _steps(service: Service, request: Request, request_id: str) -> AsyncGe
     """
     made: asyncio.Queue[Event | None] = asyncio.Queue()
     work = asyncio.create_task(
-        service.recommend(request, request_id, lambda node, update: made.put_nowait((node, update)))
+        service.recommend(
+            wanted.request(),
+            request_id,
+            lambda node, update: made.put_nowait((node, update)),
+            traced=wanted.trace,
+        )
     )
     work.add_done_callback(lambda _: made.put_nowait(None))
     count = 0

@@ -75,7 +75,12 @@ class Service:
         self.metrics.engine.set_function(lambda: float(self.engine.ready))
 
     async def recommend(
-        self, request: Request, request_id: str, on_step: OnStep | None = None
+        self,
+        request: Request,
+        request_id: str,
+        on_step: OnStep | None = None,
+        *,
+        traced: bool = False,
     ) -> dict[str, Any]:
         """The whole result of one request, with its `request_id`; kept as shown before it is given.
 
@@ -83,6 +88,7 @@ class Service:
             request: whom to recommend to, and what.
             request_id: under which feedback will refer to it.
             on_step: told of each event of `agents.recommend.stream` as it comes.
+            traced: whether the result has its trace.
 
         Raises:
             Refused: no such user (404), or no room (503).
@@ -101,7 +107,7 @@ class Service:
             except EngineError:
                 self.engine.ready = self.engine.probe is None
                 raise
-            made_of = {"request_id": request_id, **result(tools, request, run)}
+            made_of = {"request_id": request_id, **result(tools, request, run, traced=traced)}
         self.metrics.count_run(made_of)
         await self._keep_shown(made_of)
         return made_of

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from foretaste.agents.objects import Request
+from foretaste.agents.objects import Mode, Request
 from foretaste.data.changes import Identifier, Interaction, Item
 from foretaste.data.feedback import Feedback
 from foretaste.serving.index.filters import ItemFilter
@@ -43,6 +43,8 @@ class Wanted(_Sent):
     )
     explain: bool = Field(True, description="Whether each item gets its sentence.")
     seed: int = Field(0, ge=0, lt=2**31, description="Of everything that samples.")
+    mode: Mode = Field("hierarchical", description="How tags come about.")
+    trace: bool = Field(False, description="Whether the result has its trace: nodes and calls.")
     stream: bool = Field(False, description="Server-sent events of every step instead of JSON.")
 
     @model_validator(mode="after")
@@ -65,6 +67,7 @@ class Wanted(_Sent):
             environment=None if self.environment is None else tuple(self.environment),
             explain=self.explain,
             seed=self.seed,
+            mode=self.mode,
         )
 
 

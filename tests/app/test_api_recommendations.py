@@ -111,6 +111,19 @@ def test_streaming_tells_every_step_and_the_whole_result_last(serve: Any) -> Non
     assert events[-1][1]["request_id"] == answer.headers["x-request-id"]
 
 
+def test_the_trace_is_in_the_result_when_it_is_asked_for(serve: Any) -> None:
+    server = serve()
+    assert "trace" not in server.recommend(user_id="ann", n=2)
+    trace = server.recommend(user_id="ann", n=2, trace=True)["trace"]
+    assert [node["node"] for node in trace["nodes"]][:2] == ["context", "planner"]
+    answer = server.call(
+        "POST", "/v1/recommendations", {"user_id": "ann", "stream": True, "trace": True}
+    )
+    name, result = _events(answer.text)[-1]
+    assert name == "result"
+    assert result["trace"]["nodes"][-1]["node"] == "explain"
+
+
 @pytest.mark.parametrize(
     ("body", "status", "kind", "sentence"),
     [
@@ -119,6 +132,7 @@ def test_streaming_tells_every_step_and_the_whole_result_last(serve: Any) -> Non
         ({}, 422, "invalid_request", "give user_id, history or wish"),
         ({"user_id": "ann", "history": ["love-1"]}, 422, "invalid_request", "exclude each other"),
         ({"user_id": "ann", "n": 999}, 422, "invalid_request", "body.n"),
+        ({"user_id": "ann", "mode": "sideways"}, 422, "invalid_request", "body.mode"),
         ({"user_id": "ann", "colour": 1}, 422, "invalid_request", "body.colour"),
         ({"wish": "x" * 501}, 422, "invalid_request", "body.wish"),
         ({"history": ["love-1"] * 9}, 422, "invalid_request", "at most 8 items"),
