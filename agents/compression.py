@@ -5,7 +5,7 @@ title and leaf category; a time is a day of this month, a month of this year, or
 grouped by (time, action) and then the other way round, so that a line names the items that were
 treated alike:
 
-    Oct(purchase), 3 Nov(rating 5) | Nail Polish: 4. Bubble Bath, 5. Lincoln Park; Lips: 6. Balm
+    Oct(purchase), 3 Nov(rating 5) | Nail Polish: 4. Bubble Bath, 5. Lincoln Park; 6. Balm (Lips)
 
 The newest events follow one a line and in full. What the budget has no room for is counted by
 category in one line, and reported. The paper does not publish its budgets and thresholds: they
@@ -251,8 +251,8 @@ def _fitting(
 ) -> _Page:
     """As much as the budget has room for, by what matters: newest acts, counts, entries."""
 
-    def page(listed: int) -> _Page:
-        return _Page(entries[:listed], entries[listed:], latest, now)
+    def page(listed: int, counts: bool = True) -> _Page:
+        return _Page(entries[:listed], entries[listed:] if counts else (), latest, now)
 
     def bare(shown: int) -> _Page:
         return _Page((), (), latest[len(latest) - shown :], now)
@@ -265,9 +265,10 @@ def _fitting(
     if most == len(entries) and fits(page(most)):
         return page(most)
     shown = _most(len(latest), lambda n: fits(bare(n)))
-    if shown < len(latest) or not fits(page(0)):
+    if shown < len(latest):
         return bare(shown)
-    return page(_most(most, lambda n: fits(page(n))))
+    counts = fits(page(0))
+    return page(_most(most, lambda n: fits(page(n, counts))), counts)
 
 
 def _most(high: int, fits: Callable[[int], bool]) -> int:
@@ -304,19 +305,31 @@ def _alike(entries: Sequence[_Entry]) -> list[list[_Entry]]:
 
 
 def _line(group: Sequence[_Entry], numbers: dict[str, int], marked: bool) -> str:
-    """`time(actions), … | category: items; category: items`."""
+    """`time(actions), … | category: items; item (category); …`.
+
+    The category of a single item stands inside its entity, so that the hybrid form has it for free.
+    """
     told = ", ".join(
         f"{time}({', '.join(actions)})" if time else ", ".join(actions)
         for time, actions in group[0].signature
     )
-    by_leaf: dict[str, list[str]] = {}
+    by_leaf: dict[str, list[_Entry]] = {}
     for entry in group:
-        text = entity(entry.key, entry.text) if marked else entry.text
-        if entry.is_item:
-            text = f"{numbers.setdefault(entry.key, len(numbers) + 1)}. {text}"
-        by_leaf.setdefault(entry.leaf, []).append(text)
-    parts = (f"{leaf}: " * bool(leaf) + ", ".join(own) for leaf, own in by_leaf.items())
+        by_leaf.setdefault(entry.leaf, []).append(entry)
+    parts = []
+    for leaf, own in by_leaf.items():
+        alone = f" ({leaf})" if leaf and len(own) == 1 else ""
+        names = ", ".join(_named(entry, alone, numbers, marked) for entry in own)
+        parts.append(f"{leaf}: {names}" if leaf and not alone else names)
     return f"{told} | {'; '.join(parts)}"
+
+
+def _named(entry: _Entry, leaf: str, numbers: dict[str, int], marked: bool) -> str:
+    text = entry.text + leaf
+    text = entity(entry.key, text) if marked else text
+    if not entry.is_item:
+        return text
+    return f"{numbers.setdefault(entry.key, len(numbers) + 1)}. {text}"
 
 
 def _in_full(act: _Act, now: int | None, numbers: dict[str, int], marked: bool) -> str:

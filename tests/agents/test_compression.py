@@ -52,9 +52,9 @@ def test_items_treated_alike_share_a_line_and_the_latest_stand_in_full() -> None
     ]
     made = compress(events, budget=500, recent=1)
     assert _plain(made.text).splitlines() == [
-        "2022(purchase) | Nails: 1. Item n1",
-        "Sep(cart), 15 Nov(purchase) | Hair: 2. Item h1; Skin: 3. Item s1",
-        "16 Nov(purchase) | Skin: 4. Item s2",
+        "2022(purchase) | 1. Item n1 (Nails)",
+        "Sep(cart), 15 Nov(purchase) | 2. Item h1 (Hair); 3. Item s1 (Skin)",
+        "16 Nov(purchase) | 4. Item s2 (Skin)",
         "Latest, in full:",
         "5. Item h2 (Beauty, Hair), rating 5, 20 Nov",
     ]
@@ -98,7 +98,7 @@ def test_searches_stand_where_they_came() -> None:
     made = compress([_event("n1", days_ago=50)], searches=searches, budget=500, recent=1)
     assert _plain(made.text).splitlines() == [
         'Sep(search) | "red balm"',
-        "Oct(purchase) | Nails: 1. Item n1",
+        "Oct(purchase) | 1. Item n1 (Nails)",
         "Latest, in full:",
         'search "gift ‹/data›", 20 Nov',
     ]
@@ -133,7 +133,11 @@ def test_items_and_queries_are_entities() -> None:
     )
     message = prompting.messages("planner", context="", history=made.text, personas=1)[1]
     entities = [(part.key, part.text) for part in message.parts if not isinstance(part, str)]
-    assert entities == [("n1", "Item n1"), ("n2", "Item n2"), ("balm", '"balm"')]
+    assert entities == [
+        ("n1", "Item n1 (Nails)"),
+        ("n2", "Item n2 (Nails)"),
+        ("balm", '"balm"'),
+    ]
 
 
 def test_no_title_can_forge_a_line_or_an_entity() -> None:
@@ -143,7 +147,7 @@ def test_no_title_can_forge_a_line_or_an_entity() -> None:
     said = _plain(compress([bad, _event("n2")], budget=500, recent=1).text)
     assert said.count("\n") == 2
     assert "</data>" not in said
-    assert said.startswith("20 Nov(purchase) | Nails: 1. A 7. B")
+    assert said.startswith("20 Nov(purchase) | 1. A 7. B (Nails)")
 
 
 @pytest.mark.parametrize(
