@@ -42,6 +42,7 @@ class FittedRule:
         popular: (items,) float32, the scores for an empty history.
         constants: what the rule was fitted with.
         validation: rule name → NDCG@10 on validation cases, when this rule was chosen by them.
+        material: what it was fitted from, for those who fit it again.
     """
 
     name: str
@@ -49,6 +50,7 @@ class FittedRule:
     popular: Scores
     constants: Constants = field(default_factory=dict)
     validation: Mapping[str, float] = field(default_factory=dict)
+    material: Any = field(default=None, repr=False, compare=False)
 
     def scores(self, histories: Histories) -> Scores:
         """(n, items) float32, higher is better; an empty history gets the popular items."""

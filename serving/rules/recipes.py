@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
 from foretaste.data.errors import InputError
 from foretaste.data.histories import Histories
@@ -101,23 +102,37 @@ class Material:
         """Followers of each item: rows sum to 1, then the second hop, then popularity."""
 
         def make() -> Any:
-            counts = transition_counts(self.histories, self.items, int(window), back)
+            counts = self.transition_counts(window, back)
             both = with_second_hop(by_row(counts), gamma, HOP_NEIGHBOURS)
             events = popularity(self.histories, self.items)
             return _kept(divided_by_popularity(both, events, power))
 
         return self._latest("transitions", (window, back, gamma, power), make)
 
+    def transition_counts(self, window: float, back: float) -> Any:
+        """Counts behind `transitions`; of the last constants they are kept."""
+        return self._latest(
+            "transition_counts",
+            (window, back),
+            lambda: transition_counts(self.histories, self.items, int(window), back),
+        )
+
     def kin_transitions(self, kin: float, fields: str, own: tuple[float, ...]) -> Any:
         """Transitions plus `kin` times those of the items with the most similar words."""
 
         def make() -> Any:
-            followers = self.transitions(*own)
-            alike = by_row(strongest(self.words(fields), KIN_NEIGHBOURS))
-            theirs = strongest_product(alike, strongest(followers, LENT), KEPT)
-            return _kept(followers + np.float32(kin) * theirs)
+            return _kept(self.transitions(*own) + np.float32(kin) * self.lent(fields, own))
 
         return self._latest("kin", (kin, fields, *own), make)
+
+    def lent(self, fields: str, own: tuple[float, ...]) -> Any:
+        """Followers of the items with the most similar words, by their likeness."""
+
+        def make() -> Any:
+            alike = by_row(strongest(self.words(fields), KIN_NEIGHBOURS))
+            return strongest_product(alike, strongest(self.transitions(*own), LENT), KEPT)
+
+        return self._latest("lent", (fields, *own), make)
 
     def _once(self, key: str, make: Callable[[], Any]) -> Any:
         if key not in self._made:
@@ -129,6 +144,65 @@ class Material:
         if self._made.get(key, (None,))[0] != constants:
             self._made[key] = (constants, make())
         return self._made[key][1]
+
+
+@dataclass(frozen=True)
+class Followers:
+    """How single rows of the transition matrix are made from counts that may have moved.
+
+    Attributes:
+        counts: (items, items) sparse, the counts that the matrix was fitted from.
+        window: places in a history within which one item follows another.
+        back: weight of a pair the other way round.
+        gamma: weight of the second hop.
+        power: of the popularity that columns are divided by.
+        kin: weight of what similar items lend.
+        lent: (items, items) sparse, what they lend; None for nothing.
+    """
+
+    counts: Any
+    window: int
+    back: float
+    gamma: float
+    power: float
+    kin: float = 0.0
+    lent: Any = None
+
+    @classmethod
+    def of(cls, constants: Constants, material: Material) -> Followers:
+        """As a rule of these constants was fitted from this material."""
+        own = _own(constants)
+        window, back, gamma, power = own
+        counts = material.transition_counts(window, back)
+        kin = float(constants.get("kin", 0.0))
+        lent = material.lent(str(constants["fields"]), own) if kin else None
+        return cls(counts, int(window), back, gamma, power, kin, lent)
+
+    def rows(
+        self, rows: Sequence[int], counts: Callable[[Sequence[int]], Any], popular: Scores
+    ) -> Any:
+        """(rows, items) finished rows, as `Material.transitions` and `kin_transitions` make them.
+
+        Args:
+            rows: item rows.
+            counts: gives the (rows, items) counts of some rows.
+            popular: (items,) events of each item.
+        """
+        made = by_row(counts(rows))
+        if self.gamma:
+            strong = strongest(made, HOP_NEIGHBOURS)
+            through = np.unique(strong.indices)
+            near = strongest(by_row(counts(through.tolist())), HOP_NEIGHBOURS)
+            places = np.searchsorted(through, strong.indices)
+            shape = (len(rows), len(through))
+            hops = sp.csr_matrix((strong.data, places, strong.indptr), shape=shape) @ near
+            owners = np.repeat(np.asarray(rows), np.diff(hops.indptr))
+            hops.data[hops.indices == owners] = 0
+            made = (made + np.float32(self.gamma) * hops).tocsr()
+        made = _kept(divided_by_popularity(made, popular.astype(np.int64), self.power))
+        if self.lent is not None:
+            made = _kept((made + np.float32(self.kin) * self.lent[list(rows)]).tocsr())
+        return made
 
 
 def _kept(matrix: Any) -> Any:
@@ -161,7 +235,7 @@ def fit(name: str, constants: Constants, material: Material) -> FittedRule:
     if plain != name:
         parts = (body, text_part(constants, material))
         body = Blend(name, parts, (1.0, float(constants["alpha"])))
-    return FittedRule(name, body, material.popular(), dict(constants))
+    return FittedRule(name, body, material.popular(), dict(constants), material=material)
 
 
 def text_part(constants: Constants, material: Material) -> Scorer:

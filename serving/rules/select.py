@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,7 @@ class Choice(BaseModel):
     def fit(self, name: str, material: Material) -> FittedRule:
         """Rule `name` with its chosen constants and the statistics of `material`."""
         rule = fit(name, self.constants[name], material)
-        return FittedRule(rule.name, rule.body, rule.popular, rule.constants, self.validation)
+        return replace(rule, validation=self.validation)
 
 
 def best_untrained(dataset: Dataset, vectors: Scores | None = None) -> FittedRule:
