@@ -57,7 +57,10 @@ def recommend(
     ] = None,
     setting: Annotated[
         list[str] | None,
-        typer.Option("--set", help="agents.FIELD=VALUE or engine.FIELD=VALUE; may be repeated."),
+        typer.Option(
+            "--set",
+            help="agents.FIELD=VALUE, engine.FIELD=VALUE or environment.FIELD=VALUE; repeatable.",
+        ),
     ] = None,
     mode: ModeOption = "hierarchical",
     seed: Annotated[int, typer.Option(help="Seed of everything that samples.")] = 0,

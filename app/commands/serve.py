@@ -47,7 +47,8 @@ def serve(
     setting: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", help="api.FIELD=VALUE, agents.FIELD=VALUE or engine.FIELD=VALUE; repeatable."
+            "--set",
+            help="FIELD=VALUE of api, agents, engine or environment, as in api.runs=2; repeatable.",
         ),
     ] = None,
 ) -> None:
