@@ -5,30 +5,40 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from foretaste.agents import grounded, prompting
+from foretaste.agents import channels, choosing, prompting
 from foretaste.agents.asking import CheckFailed, ask_or_fall_back
 from foretaste.agents.checks import numbers_within
 from foretaste.agents.context import Reader
 from foretaste.agents.objects import Persona, Step, Tag, Verdict
-from foretaste.agents.schemas import ArbiterAnswer
+from foretaste.agents.schemas import ArbiterAnswer, with_room
+from foretaste.agents.tastes import RECENCY
 from foretaste.agents.tools import Tools
 from foretaste.serving.chat import Message
+from foretaste.serving.index.base import Hits
 
-MAX_TOKENS = 256
+TOKENS_EACH = 32  # that a model may write about one kept tag
+BEST = 10  # finds of a tag that its validity is judged by
+# Of relevance, consistency, specificity, validity and coverage; chosen on validation users.
+WEIGHTS = (0.2, 0.2, 0.2, 0.2, 0.2)
 
 
 def arbiter_messages(
     tools: Tools, reader: Reader, personas: list[Persona], proposed: list[Tag]
 ) -> tuple[Message, ...]:
-    """The arbiter's prompt: personas and all proposed tags with their numbers."""
+    """The arbiter's prompt: a line a persona with the tags proposed for it, numbered throughout."""
+    lines = []
+    for number, persona in enumerate(personas):
+        own = [
+            f"{place}. {prompting.clean(tag.text)}"
+            for place, tag in enumerate(proposed, 1)
+            if tag.persona == number
+        ]
+        lines.append(f"{prompting.clean(persona.name)}: {', '.join(own) or '(none)'}")
     return prompting.messages(
         "arbiter",
+        kept=min(tools.config.kept, len(proposed)),
         context=prompting.context_lines(reader.context),
-        personas=prompting.numbered([prompting.clean(persona.name) for persona in personas]),
-        tags=prompting.numbered(
-            [f"{prompting.clean(tag.text)} (persona {tag.persona + 1})" for tag in proposed]
-        ),
-        kept=tools.config.kept,
+        tags="\n".join(lines),
     )
 
 
@@ -45,38 +55,92 @@ async def decide(
         node="arbiter",
         label="",
         messages=lambda: arbiter_messages(tools, reader, personas, unique),
-        schema=ArbiterAnswer,
-        max_tokens=MAX_TOKENS,
-        check=lambda answer: checked(answer, tools, unique),
-        fallback=lambda: chosen(tools, reader, unique),
+        schema=with_room(ArbiterAnswer, tools.config.kept),
+        max_tokens=TOKENS_EACH * tools.config.kept,
+        check=lambda answer: checked(answer, tools, reader, unique),
+        fallback=lambda: chosen(tools, reader, personas, unique),
         seed=seed,
         embeds=True,
     )
     return verdicts + repeats, [step]
 
 
-def checked(answer: ArbiterAnswer, tools: Tools, proposed: list[Tag]) -> list[Verdict]:
-    """The answer's choice; it must name at least half as many real tags as were wanted."""
+def checked(
+    answer: ArbiterAnswer, tools: Tools, reader: Reader, proposed: list[Tag]
+) -> list[Verdict]:
+    """The answer's choice without tags that find what a tag before them finds.
+
+    It must name at least half as many real tags as were wanted.
+    """
     places = numbers_within((one.tag for one in answer.keep), len(proposed))[: tools.config.kept]
     wanted = min(tools.config.kept, len(proposed))
     if 2 * len(places) < wanted:
         raise CheckFailed(f"the arbiter kept {len(places)} existing tags of {wanted} wanted")
     reasons = {one.tag - 1: prompting.clean(one.why, 120) for one in answer.keep}
+    found = channels.tag_hits(tools, reader, [tag.text for tag in proposed])
+    choice = choosing.Choice(proposed, compared(tools, reader, found), limits(tools))
+    told: dict[int, str] = {}
+    for place in places:
+        reason = choice.against(place)
+        if reason is None:
+            choice.kept.append(place)
+        told[place] = reason or reasons[place]
     return [
         Verdict(
             tag=tag,
-            kept=place in places,
-            reason=reasons[place] if place in places else "not among the arbiter's choice",
-            source="model",
+            kept=place in choice.kept,
+            reason=told.get(place, "not among the arbiter's choice"),
+            source="fallback" if place in told and place not in choice.kept else "model",
         )
         for place, tag in enumerate(proposed)
     ]
 
 
-def chosen(tools: Tools, reader: Reader, proposed: list[Tag]) -> list[Verdict]:
-    """The fallback: marginal relevance to the history's taste, every persona heard in turn."""
+def chosen(
+    tools: Tools, reader: Reader, personas: list[Persona], proposed: list[Tag]
+) -> list[Verdict]:
+    """The fallback: the best tags by five scores, every persona heard in turn, none found twice."""
+    sheet = scored(tools, reader, personas, proposed)
+    return choosing.choose(proposed, sheet, tools.config.kept, limits(tools), WEIGHTS)
+
+
+def scored(
+    tools: Tools, reader: Reader, personas: list[Persona], proposed: list[Tag]
+) -> choosing.Sheet:
+    """The scores of all tags that do not depend on the choice; see `choosing.Sheet`."""
     vectors = tools.embedder.encode([tag.text for tag in proposed])  # (tags, d)
-    return grounded.choose(proposed, vectors, taste(tools, reader), tools.config.kept)
+    found = channels.tag_hits(tools, reader, [tag.text for tag in proposed])
+    sides = [_mean(tools, tools.dataset.rows(list(one.evidence))) for one in personas]
+    own = np.stack([sides[tag.persona] for tag in proposed])  # (tags, d)
+    matches = [len(tools.lexicon.matching(tag.text)) for tag in proposed]
+    best = [[row for row in rows[:BEST].tolist() if row >= 0] for rows in found.rows]
+    fits = [
+        float((tools.vectors[rows] @ vector).mean()) if rows else 0.0
+        for rows, vector in zip(best, vectors, strict=True)
+    ]
+    return choosing.Sheet(
+        relevance=np.clip(vectors @ taste(tools, reader), 0, 1).astype(np.float64),
+        consistency=np.clip((vectors * own).sum(axis=1), 0, 1).astype(np.float64),
+        specificity=np.array([choosing.specificity(n, len(tools.vectors)) for n in matches]),
+        validity=np.clip(np.array(fits), 0, 1),
+        found=compared(tools, reader, found),
+    )
+
+
+def compared(tools: Tools, reader: Reader, found: Hits) -> list[frozenset[int]]:
+    """Of each tag the finds that are compared with those of others.
+
+    In a small catalogue that is fewer than what the channel takes, as there all tags together
+    would find everything several times over.
+    """
+    room = int(reader.allowed.sum()) // (2 * tools.config.kept)
+    depth = max(1, min(room, found.rows.shape[1]))
+    return [frozenset(row for row in one if row >= 0) for one in found.rows[:, :depth].tolist()]
+
+
+def limits(tools: Tools) -> choosing.Limits:
+    """What two kept tags may find in common."""
+    return choosing.Limits(tools.config.same_items, tools.config.persona_duplicates)
 
 
 def without_repeats(proposed: list[Tag]) -> tuple[list[Tag], list[Verdict]]:
@@ -93,8 +157,11 @@ def without_repeats(proposed: list[Tag]) -> tuple[list[Tag], list[Verdict]]:
 
 def taste(tools: Tools, reader: Reader) -> NDArray[np.float32]:
     """(d,) recency-weighted mean of the history's vectors, of unit length; zeros for none."""
-    newest = reader.rows[::-1][: tools.config.history_items]
-    weights = (grounded.RECENCY ** np.arange(len(newest))).astype(np.float32)
-    mean = weights @ tools.vectors[newest]  # (d,)
+    return _mean(tools, reader.rows[::-1][: tools.config.history_items])
+
+
+def _mean(tools: Tools, rows: NDArray[np.int32] | list[int]) -> NDArray[np.float32]:
+    weights = (RECENCY ** np.arange(len(rows))).astype(np.float32)
+    mean = weights @ tools.vectors[rows]  # (d,)
     length = float(np.linalg.norm(mean))
     return np.asarray(mean / length if length else mean, dtype=np.float32)

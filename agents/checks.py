@@ -35,19 +35,49 @@ def about(text: NDArray[np.float32], rows: Sequence[int], vectors: NDArray[np.fl
     return bool(likeness[list(rows)].mean() > likeness.mean() + likeness.std())
 
 
-def valid_tag(text: str, lexicon: Lexicon, allowed: NDArray[np.bool_], taken: set[str]) -> str:
+def valid_tag(
+    text: str,
+    lexicon: Lexicon,
+    allowed: NDArray[np.bool_],
+    taken: set[str],
+    recent: Sequence[int] = (),
+) -> str:
     """The key of a usable tag: its content words, sorted.
 
+    Args:
+        text: the tag.
+        lexicon: the catalogue's vocabulary.
+        allowed: (items,) bool, what may be recommended.
+        taken: keys of tags that were said before.
+        recent: rows of the items that the person chose lately.
+
     Raises:
-        CheckFailed: no content word, more than five, said before, repeating an item that the
-            person already has, or matching no item that may be recommended.
+        CheckFailed: no content word, more than five, said before, only repeating an item that
+            was chosen lately, or matching no item that may be recommended.
     """
     found = words(text)
     key = " ".join(sorted(set(found)))
     if not 1 <= len(found) <= 5:
         raise CheckFailed(f"tag {text!r} has {len(found)} content words, not 1 to 5")
     if key in taken:
-        raise CheckFailed(f"tag {text!r} repeats another tag or an item chosen before")
+        raise CheckFailed(f"tag {text!r} repeats another tag")
+    if repeated := repeated_item(text, lexicon, recent):
+        raise CheckFailed(f"tag {text!r} only repeats the recent choice {' '.join(repeated)!r}")
     if not allowed[lexicon.matching(text)].any():
         raise CheckFailed(f"tag {text!r} matches nothing in the catalogue")
     return key
+
+
+def repeated_item(text: str, lexicon: Lexicon, recent: Sequence[int]) -> list[str]:
+    """Words of the recent item that a tag only repeats; none when it says more.
+
+    A tag repeats an item when the item's title has all its content words, or when no other item
+    carries as many of them.
+    """
+    said = set(words(text))
+    best = set(lexicon.best_matching(text).tolist())
+    for row in recent:
+        title = lexicon.title_words(row)
+        if said <= title or best == {row}:
+            return sorted(title)
+    return []

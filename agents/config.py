@@ -7,6 +7,8 @@ from pydantic import Field, field_validator
 from foretaste.agents.explaining.languages import audience, language
 from foretaste.agents.page_config import PageSettings
 
+_SLOTS = {"route_persona": "planner", "route_tags": "expert"}  # the same work, the same adapter
+
 
 class AgentsConfig(PageSettings, frozen=True, extra="forbid"):
     """How many personas, tags and candidates; what the page is like stands in `PageSettings`.
@@ -19,10 +21,38 @@ class AgentsConfig(PageSettings, frozen=True, extra="forbid"):
     adaptive_personas: bool = Field(
         True, description="fewer personas for a narrow taste; false always wants all K"
     )
+    persona_spread: float = Field(
+        0.7,
+        ge=0,
+        description="variance inside personas, of the catalogue's, that is narrow enough",
+    )
+    persona_overlap: float = Field(
+        0.5, gt=0, le=1, description="shared evidence from which two personas are one"
+    )
+    persona_likeness: float = Field(
+        0.9, gt=0, le=1, description="cosine of their texts from which two personas are one"
+    )
     tags: int = Field(6, ge=1, le=30, description="M, tags that each expert proposes")
     kept: int = Field(8, ge=1, le=60, description="N, tags that the arbiter keeps over all experts")
-    history_items: int = Field(30, ge=1, le=500, description="newest events that the planner reads")
-    evidence_items: int = Field(8, ge=1, le=50, description="evidence items that an expert reads")
+    same_items: float = Field(
+        0.5, gt=0, le=1, description="shared finds from which two tags say the same"
+    )
+    persona_duplicates: float = Field(
+        0.02, ge=0, le=1, description="share of a tag's finds that other personas may find too"
+    )
+    recent_items: int = Field(
+        20, ge=0, le=500, description="newest choices that no tag may merely repeat"
+    )
+    history_items: int = Field(
+        30, ge=1, le=500, description="newest events that the grounded planner groups"
+    )
+    history_tokens: int = Field(
+        1000, ge=50, description="tokens that a prompt spends on the whole history, compressed"
+    )
+    exact_events: int = Field(
+        10, ge=0, description="newest events that stand in a prompt one a line and in full"
+    )
+    evidence_items: int = Field(6, ge=1, le=50, description="evidence items that an expert reads")
     candidates: int = Field(200, ge=1, description="items that each channel hands to the ranker")
     tag_depth: int = Field(50, ge=1, description="items that one tag, or the wish, finds")
     min_tags: int = Field(3, ge=1, description="valid tags below which an expert's answer fails")
@@ -56,5 +86,5 @@ class AgentsConfig(PageSettings, frozen=True, extra="forbid"):
 
     def adapter_of(self, node: str) -> str | None:
         """The adapter that a node's calls use; None for the base model."""
-        own: str | None = getattr(self, f"{node}_adapter", None)
+        own: str | None = getattr(self, f"{_SLOTS.get(node, node)}_adapter", None)
         return own or self.adapter

@@ -2,83 +2,140 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import NamedTuple
+
 from foretaste.agents import grounded, prompting
 from foretaste.agents.asking import CheckFailed, ask_or_fall_back
 from foretaste.agents.checks import valid_tag
+from foretaste.agents.compression import PLAIN, short_title
 from foretaste.agents.context import Reader
-from foretaste.agents.lexicon import words
-from foretaste.agents.objects import Persona, Step, Tag
-from foretaste.agents.schemas import ExpertAnswer
+from foretaste.agents.objects import Persona, Step, Tag, Verdict
+from foretaste.agents.schemas import ExpertAnswer, with_room
 from foretaste.agents.tools import Tools
 from foretaste.serving.chat import Message
 
-MAX_TOKENS = 200
+TOKENS_EACH = 34  # that a model may write about one tag
+SPARE = 6  # tags that the grounded twin makes beyond those wanted, as some may be dropped
+
+
+class Proposal(NamedTuple):
+    """What one expert proposes, and what of it was dropped with the reason."""
+
+    tags: list[Tag]
+    dropped: list[Verdict]
 
 
 def expert_messages(tools: Tools, reader: Reader, persona: Persona) -> tuple[Message, ...]:
-    """The expert's prompt: the persona and its evidence, never the whole history."""
-    by_id = {event.item_id: event for event in reader.context.events}
-    lines = [
-        prompting.event_prompt(by_id[item_id])
-        for item_id in persona.evidence[: tools.config.evidence_items]
+    """The expert's prompt: the persona and its evidence by short names, never the history.
+
+    What all experts read stands first, so that they share the prefix.
+    """
+    titles = {event.item_id: event.title for event in reader.context.events}
+    chosen = [
+        prompting.entity(item_id, short_title(titles[item_id]))
+        for item_id in persona.evidence[-tools.config.evidence_items :]
     ]
     return prompting.messages(
         "expert",
-        context=prompting.context_lines(reader.context),
-        persona=f"{prompting.clean(persona.name)}: {prompting.clean(persona.description, 200)}",
-        evidence=prompting.numbered(lines),
         tags=tools.config.tags,
-        examples=_examples(tools, persona),
+        situation=prompting.situation_lines(reader.context),
+        persona=persona_line(persona),
+        evidence="; ".join(chosen),
+        examples=examples(tools, persona.evidence),
     )
 
 
 async def propose(
     tools: Tools, reader: Reader, persona: Persona, number: int, seed: int
-) -> tuple[list[Tag], list[Step]]:
+) -> tuple[Proposal, list[Step]]:
     """Tags of one persona that match something and repeat nothing."""
-    tags, step = await ask_or_fall_back(
+    proposal, step = await ask_or_fall_back(
         tools.model,
         tools.config,
         node="expert",
         label=persona.name,
         messages=lambda: expert_messages(tools, reader, persona),
-        schema=ExpertAnswer,
-        max_tokens=MAX_TOKENS,
+        schema=with_room(ExpertAnswer, tools.config.tags),
+        max_tokens=TOKENS_EACH * tools.config.tags,
         check=lambda answer: checked(answer, tools, reader, number),
-        fallback=lambda: grounded_tags(tools, reader, persona, number),
+        fallback=lambda: grounded_tags(tools, reader, persona, number, tools.config.tags),
         seed=seed,
     )
-    return tags, [step]
+    return proposal, [step]
 
 
-def checked(answer: ExpertAnswer, tools: Tools, reader: Reader, number: int) -> list[Tag]:
+def checked(answer: ExpertAnswer, tools: Tools, reader: Reader, number: int) -> Proposal:
     """The answer's valid tags; fewer than `config.min_tags` fail it."""
-    taken = {" ".join(sorted(set(words(tools.dataset.titles[row])))) for row in reader.rows[-50:]}
-    valid: list[Tag] = []
-    problems: list[str] = []
-    for one in answer.tags:
-        text = prompting.clean(one.tag)
+    proposal = sifted(
+        (
+            Tag(
+                text=prompting.clean(one.tag),
+                persona=number,
+                reason=prompting.clean(one.why, 120),
+                source="model",
+            )
+            for one in answer.tags
+        ),
+        tools,
+        reader,
+    )
+    enough(proposal, tools)
+    return Proposal(proposal.tags[: tools.config.tags], proposal.dropped)
+
+
+def enough(proposal: Proposal, tools: Tools) -> None:
+    """Refuse an answer with fewer than `config.min_tags` valid tags."""
+    found = len(proposal.tags)
+    if found < min(tools.config.min_tags, tools.config.tags):
+        problems = "; ".join(verdict.reason for verdict in proposal.dropped[:2])
+        raise CheckFailed(f"{found} valid tags; {problems}")
+
+
+def grounded_tags(
+    tools: Tools, reader: Reader, persona: Persona, number: int, wanted: int
+) -> Proposal:
+    """The fallback: `wanted` tags made of the evidence's distinctive words and categories."""
+    rows = tools.dataset.rows(list(persona.evidence))
+    made = grounded.tags(rows, tools.lexicon, reader.allowed, wanted + SPARE, number)
+    proposal = sifted(made, tools, reader)
+    return Proposal(proposal.tags[:wanted], proposal.dropped)
+
+
+def sifted(tags: Iterable[Tag], tools: Tools, reader: Reader) -> Proposal:
+    """Tags that match an item that may be shown and say something new; the others with the reason."""
+    recent, taken = recent_rows(tools, reader), set[str]()
+    proposal = Proposal([], [])
+    for tag in tags:
         try:
-            taken.add(valid_tag(text, tools.lexicon, reader.allowed, taken))
+            taken.add(valid_tag(tag.text, tools.lexicon, reader.allowed, taken, recent))
         except CheckFailed as problem:
-            problems.append(str(problem))
-            continue
-        reason = prompting.clean(one.why, 120)
-        valid.append(Tag(text=text, persona=number, reason=reason, source="model"))
-    if len(valid) < min(tools.config.min_tags, tools.config.tags):
-        raise CheckFailed(f"{len(valid)} valid tags; {'; '.join(problems[:2])}")
-    return valid[: tools.config.tags]
+            reason = str(problem)
+            proposal.dropped.append(Verdict(tag=tag, kept=False, reason=reason, source=tag.source))
+        else:
+            proposal.tags.append(tag)
+    return proposal
 
 
-def grounded_tags(tools: Tools, reader: Reader, persona: Persona, number: int) -> list[Tag]:
-    """The fallback: tags made of the evidence's distinctive words and categories."""
-    rows = tools.dataset.rows(list(persona.evidence))
-    return grounded.tags(rows, tools.lexicon, reader.allowed, tools.config.tags, number)
+def recent_rows(tools: Tools, reader: Reader) -> list[int]:
+    """Rows of the newest `config.recent_items` things chosen on purpose; all kinds where none was."""
+    events = reader.context.events
+    chosen = [
+        int(row) for row, event in zip(reader.rows, events, strict=True) if event.event not in PLAIN
+    ]
+    newest = list(dict.fromkeys((chosen or reader.rows.tolist())[::-1]))
+    return newest[: tools.config.recent_items]
 
 
-def _examples(tools: Tools, persona: Persona) -> str:
-    """Two words that the catalogue knows and that fit the persona, so that the form is clear."""
-    rows = tools.dataset.rows(list(persona.evidence))
+def persona_line(persona: Persona) -> str:
+    """A persona as one line of a prompt."""
+    now = f" Now: {prompting.clean(persona.why_now)}" if persona.why_now else ""
+    return f"{prompting.clean(persona.name)}: {prompting.clean(persona.description, 120)}{now}"
+
+
+def examples(tools: Tools, evidence: Iterable[str]) -> str:
+    """Two words that the catalogue knows and that fit the items, so that the form is clear."""
+    rows = tools.dataset.rows(list(evidence))
     names = grounded.distinctive(tools.lexicon.categories, rows, 2)
     names = names or grounded.distinctive(tools.lexicon.words, rows, 2)
     return " or ".join(f'"light {prompting.clean(name, 30)}"' for name in names) or '"light snack"'

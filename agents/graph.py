@@ -2,6 +2,10 @@
 
     context → planner → expert × K → arbiter → retrieve → rank → explain
 
+Two other ways to the tags stand beside it to be compared with (`Request.mode`):
+
+    context → route × R → unite → retrieve …        context → single → retrieve …
+
 Each node reads the state, does one thing and returns what it made with the steps it took. A node
 that asks the model falls back on its grounded twin when the answer fails its checks.
 """
@@ -18,7 +22,17 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Send
 
-from foretaste.agents import arbiter, channels, context, expert, explainer, planner, ranker
+from foretaste.agents import (
+    arbiter,
+    channels,
+    context,
+    expert,
+    explainer,
+    planner,
+    ranker,
+    routes,
+    single,
+)
 from foretaste.agents.objects import (
     Candidate,
     Persona,
@@ -40,7 +54,9 @@ class State(TypedDict, total=False):
     request: Request
     context: UserContext
     personas: list[Persona]
+    interests: Annotated[dict[int, Persona], operator.or_]
     tags: Annotated[list[Tag], operator.add]
+    dropped: Annotated[list[Verdict], operator.add]
     verdicts: list[Verdict]
     candidates: list[Candidate]
     page: list[Recommendation]
@@ -53,6 +69,13 @@ class ExpertTask(TypedDict):
 
     request: Request
     persona: Persona
+    number: int
+
+
+class RouteTask(TypedDict):
+    """What one route is sent."""
+
+    request: Request
     number: int
 
 
@@ -102,10 +125,10 @@ async def propose(state: ExpertTask, runtime: Tooled) -> Update:
     """M tags of one persona."""
     request = state["request"]
     reader = runtime.context.reader
-    tags, steps = await expert.propose(
+    proposal, steps = await expert.propose(
         runtime.context.tools, reader, state["persona"], state["number"], request.seed
     )
-    return {"tags": tags, "steps": steps}
+    return {"tags": proposal.tags, "dropped": proposal.dropped, "steps": steps}
 
 
 async def decide(state: State, runtime: Tooled) -> Update:
@@ -115,7 +138,43 @@ async def decide(state: State, runtime: Tooled) -> Update:
     verdicts, steps = await arbiter.decide(
         runtime.context.tools, reader, state["personas"], proposed, state["request"].seed
     )
-    return {"verdicts": verdicts, "steps": steps}
+    return {"verdicts": verdicts + state.get("dropped", []), "steps": steps}
+
+
+def by_mode(state: State, runtime: Tooled) -> list[Send] | str:
+    """The first step on the way to the tags."""
+    request, tools = state["request"], runtime.context.tools
+    if request.mode == "single":
+        return "single"
+    if request.mode == "hierarchical":
+        return "planner"
+    some = range(routes.count(tools, runtime.context.reader))
+    return [Send("route", RouteTask(request=request, number=n)) for n in some] or "unite"
+
+
+async def follow(state: RouteTask, runtime: Tooled) -> Update:
+    """One persona and its M tags, from the whole history."""
+    number, seed = state["number"], state["request"].seed
+    tools, reader = runtime.context.tools, runtime.context.reader
+    persona, proposal, steps = await routes.follow(tools, reader, number, seed)
+    tags, dropped = proposal.tags, proposal.dropped
+    return {"interests": {number: persona}, "tags": tags, "dropped": dropped, "steps": steps}
+
+
+def unite(state: State, runtime: Tooled) -> Update:
+    """All tags of all routes."""
+    found = state.get("interests", {})
+    tags = sorted(state.get("tags", []), key=lambda tag: tag.persona)
+    verdicts = routes.united(tags) + state.get("dropped", [])
+    return {"personas": [found[number] for number in sorted(found)], "verdicts": verdicts}
+
+
+async def answer(state: State, runtime: Tooled) -> Update:
+    """Personas and tags in one call."""
+    tools, reader = runtime.context.tools, runtime.context.reader
+    personas, verdicts, steps = await single.answer(tools, reader, state["request"].seed)
+    tags = [verdict.tag for verdict in verdicts if verdict.kept]
+    return {"personas": personas, "tags": tags, "verdicts": verdicts, "steps": steps}
 
 
 def retrieve(state: State, runtime: Tooled) -> Update:
@@ -154,14 +213,20 @@ def build_graph() -> CompiledStateGraph[State, Desk, State, State]:
     graph.add_node("planner", plan)
     graph.add_node("expert", propose, input_schema=ExpertTask)
     graph.add_node("arbiter", decide)
+    graph.add_node("route", follow, input_schema=RouteTask)
+    graph.add_node("unite", unite)
+    graph.add_node("single", answer)
     graph.add_node("retrieve", retrieve)
     graph.add_node("rank", rank)
     graph.add_node("explain", explain)
     graph.add_edge(START, "context")
-    graph.add_edge("context", "planner")
+    graph.add_conditional_edges("context", by_mode, ["planner", "route", "unite", "single"])
     graph.add_conditional_edges("planner", to_experts, ["expert", "arbiter"])
     graph.add_edge("expert", "arbiter")
     graph.add_edge("arbiter", "retrieve")
+    graph.add_edge("route", "unite")
+    graph.add_edge("unite", "retrieve")
+    graph.add_edge("single", "retrieve")
     graph.add_edge("retrieve", "rank")
     graph.add_conditional_edges("rank", to_explainer, ["explain", END])
     graph.add_edge("explain", END)

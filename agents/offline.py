@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from foretaste.agents import arbiter, channels, expert, planner
+from foretaste.agents import channels, modes
 from foretaste.agents.context import Reader
 from foretaste.agents.objects import HistoryEvent, Tag, UserContext
 from foretaste.agents.ranker import rank
@@ -87,15 +87,8 @@ class Page:
 
 def kept_tags(tools: Tools, reader: Reader) -> list[Tag]:
     """The tags that the grounded planner, experts and arbiter keep for this person."""
-    proposed = [
-        tag
-        for number, persona in enumerate(planner.clustered(tools, reader))
-        for tag in expert.grounded_tags(tools, reader, persona, number)
-    ]
-    unique, _ = arbiter.without_repeats(proposed)
-    if not unique:
-        return []
-    return [verdict.tag for verdict in arbiter.chosen(tools, reader, unique) if verdict.kept]
+    _, verdicts = modes.grounded(tools, reader, "hierarchical")
+    return [verdict.tag for verdict in verdicts if verdict.kept]
 
 
 def _scores(

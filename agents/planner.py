@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
-from foretaste.agents import grounded, prompting
+from collections.abc import Sequence
+
+from foretaste.agents import grounded, prompting, tastes
 from foretaste.agents.asking import CheckFailed, ask_or_fall_back
 from foretaste.agents.checks import about, numbers_within
+from foretaste.agents.compression import Compressed, compress
 from foretaste.agents.context import Reader
+from foretaste.agents.counting import count_for
 from foretaste.agents.objects import Persona, Step
-from foretaste.agents.schemas import PlannerAnswer
+from foretaste.agents.schemas import PersonaAnswer, PlannerAnswer, with_room
 from foretaste.agents.tools import Tools
 from foretaste.serving.chat import Message
 
-MAX_TOKENS = 256
+TOKENS_EACH = 80  # that a model may write about one persona
+LATELY = 5  # newest choices that make a persona timely
 
 
-def planner_messages(tools: Tools, reader: Reader) -> tuple[Message, ...]:
-    """The planner's prompt: context, the newest events with their numbers, the instruction."""
-    events = reader.context.events[-tools.config.history_items :]
+def history_of(tools: Tools, reader: Reader) -> Compressed:
+    """The whole history as the prompts hold it, within `config.history_tokens`."""
+    return compress(
+        reader.context.events,
+        budget=tools.config.history_tokens,
+        recent=tools.config.exact_events,
+        searches=reader.context.searches,
+        count=count_for(tools.model.name if tools.model else None),
+    )
+
+
+def planner_messages(
+    tools: Tools, reader: Reader, history: Compressed, wanted: int
+) -> tuple[Message, ...]:
+    """The planner's prompt: context, the history with its items' numbers, how many personas."""
     return prompting.messages(
         "planner",
         context=prompting.context_lines(reader.context),
-        history=prompting.numbered([prompting.event_prompt(event) for event in events]),
-        personas=tools.config.personas,
+        history=history.text,
+        personas=wanted,
     )
 
 
@@ -29,56 +46,67 @@ async def plan(tools: Tools, reader: Reader, seed: int) -> tuple[list[Persona], 
     """Personas of this person; none, and no call, when nothing was chosen yet."""
     if not reader.context.events:
         return [], []
+    history, grouped = history_of(tools, reader), clustered(tools, reader)
     personas, step = await ask_or_fall_back(
         tools.model,
         tools.config,
         node="planner",
         label="",
-        messages=lambda: planner_messages(tools, reader),
-        schema=PlannerAnswer,
-        max_tokens=MAX_TOKENS,
-        check=lambda answer: checked(answer, tools, reader),
-        fallback=lambda: clustered(tools, reader),
+        messages=lambda: planner_messages(tools, reader, history, len(grouped)),
+        schema=with_room(PlannerAnswer, tools.config.personas),
+        max_tokens=TOKENS_EACH * len(grouped) + 32,
+        check=lambda answer: checked(answer.personas[: len(grouped)], history, tools),
+        fallback=lambda: grouped,
         seed=seed,
         embeds=True,
     )
     return personas, [step]
 
 
-def checked(answer: PlannerAnswer, tools: Tools, reader: Reader) -> list[Persona]:
-    """The answer's personas, each with evidence that exists and that it is about."""
-    events = reader.context.events[-tools.config.history_items :]
-    rows = reader.rows[-tools.config.history_items :]
-    named: dict[str, Persona] = {}
-    evidence: list[list[int]] = []
-    for one in answer.personas[: tools.config.personas]:
-        places = numbers_within(one.items, len(events))
-        name = prompting.clean(one.name)
-        if not places:
-            raise CheckFailed(f"persona {name!r} rests on no line of the history")
-        if name.casefold() in named:
-            raise CheckFailed(f"persona {name!r} comes twice")
-        evidence.append([int(rows[place]) for place in places])
-        named[name.casefold()] = Persona(
-            name=name,
-            description=prompting.clean(one.why, 200),
-            evidence=tuple(dict.fromkeys(events[place].item_id for place in places)),
-            source="model",
-        )
-    personas = list(named.values())
+def checked(answers: Sequence[PersonaAnswer], history: Compressed, tools: Tools) -> list[Persona]:
+    """The answered personas, each with evidence that exists and that it is about, none twice."""
+    personas = [_persona(one, history) for one in answers]
     # All texts in one pass of the embedder: three passes of one text each take twice as long.
-    texts = [f"{one.name}. {one.description}" for one in personas]
-    for persona, vector, own in zip(personas, tools.embedder.encode(texts), evidence, strict=True):
-        if not about(vector, own, tools.vectors):
+    texts = tools.embedder.encode([f"{one.name}. {one.description}" for one in personas])
+    for persona, vector in zip(personas, texts, strict=True):
+        if not about(vector, tools.dataset.rows(list(persona.evidence)), tools.vectors):
             raise CheckFailed(f"persona {persona.name!r} is not about the items it rests on")
-    return personas
+    limits = tools.config.persona_overlap, tools.config.persona_likeness
+    return tastes.without_doubles(personas, texts, *limits)
 
 
 def clustered(tools: Tools, reader: Reader) -> list[Persona]:
-    """The fallback: one persona for each cluster of the history."""
-    rows = reader.rows[-tools.config.history_items :]
-    groups = grounded.clusters(rows, tools.vectors, tools.lexicon.categories, tools.config.personas)
-    return [
-        grounded.persona(group, tools.lexicon, tools.dataset.item_ids, tools.dataset.titles)
-        for group in groups
-    ]
+    """The fallback: one persona for each cluster of the history; fewer for a narrow taste.
+
+    It also tells the model how many personas are wanted.
+    """
+    config = tools.config
+    groups = tastes.clusters(
+        reader.rows[-config.history_items :],
+        tools.vectors,
+        tools.lexicon.categories,
+        config.personas,
+        config.persona_spread if config.adaptive_personas else None,
+    )
+    return [persona_of(tools, reader, group) for group in groups]
+
+
+def persona_of(tools: Tools, reader: Reader, group: tastes.Cluster) -> Persona:
+    """One group of the history as a persona."""
+    lately = list(dict.fromkeys(reader.rows[::-1].tolist()))[:LATELY]
+    item_ids, titles = tools.dataset.item_ids, tools.dataset.titles
+    return grounded.persona(group, tools.lexicon, item_ids, titles, lately)
+
+
+def _persona(answer: PersonaAnswer, history: Compressed) -> Persona:
+    name = prompting.clean(answer.name)
+    places = numbers_within(answer.items, len(history.item_ids))
+    if not places:
+        raise CheckFailed(f"persona {name!r} rests on no line of the history")
+    return Persona(
+        name=name,
+        description=prompting.clean(answer.why, 200),
+        evidence=tuple(history.item_ids[place] for place in places),
+        source="model",
+        why_now=prompting.clean(answer.now),
+    )

@@ -16,19 +16,23 @@ from string import Template
 from foretaste.agents.objects import HistoryEvent, Statement, UserContext
 from foretaste.serving.chat import Entity, Message, Part
 
-AGENTS = ("planner", "expert", "arbiter", "style", "explainer")
+ROUTES = ("route_persona", "route_tags", "single")  # the modes that are compared with the agents
+AGENTS = ("planner", "expert", "arbiter", "style", "explainer", *ROUTES)
 TITLE_CHARACTERS = 80
 PROFILE_LINES, PROFILE_EACH = 3, 2  # sides of a profile that a prompt shows, statements of each
 # Private-use characters around an entity's key and text while a prompt is filled in. `clean` takes
 # them, as all of their kind, out of every text of items and users, so no title can forge one.
 _OPEN, _MIDDLE, _CLOSE = "\ue001", "\ue002", "\ue003"
+_PART = re.compile(r"@\{(\w+)\}")
 _ENTITY = re.compile(f"{_OPEN}([^{_OPEN}-{_CLOSE}]*){_MIDDLE}([^{_OPEN}-{_CLOSE}]*){_CLOSE}")
 
 
 @cache
 def template(name: str) -> str:
-    """The text of `prompts/<name>.md`."""
-    return files("foretaste.agents").joinpath("prompts", f"{name}.md").read_text("utf-8").strip()
+    """The text of `prompts/<name>.md`; where it says `@{part}` stands `prompts/parts/part.md`."""
+    folder = files("foretaste.agents").joinpath("prompts")
+    text = folder.joinpath(f"{name}.md").read_text("utf-8").strip()
+    return _PART.sub(lambda part: template(f"parts/{part[1]}"), text)
 
 
 @cache
@@ -83,10 +87,18 @@ def context_lines(context: UserContext) -> str:
         facts = ", ".join(f"{clean(k, 30)} {clean(v, 40)}" for k, v in context.attributes.items())
         lines.append(f"Person: {facts}")
     lines += profile_lines(context.profile)
-    lines += [f"Today: {clean(text)}" for text in context.environment]
-    if context.wish:
-        lines.append(f"Wish: {clean(context.wish, 200)}")
+    lines += _situation(context)
     return "\n".join(lines) or "Person: nothing known"
+
+
+def situation_lines(context: UserContext) -> str:
+    """What is known about the day and the wish, a line each: what an expert reads of the context."""
+    return "\n".join(_situation(context)) or "Today: nothing special"
+
+
+def _situation(context: UserContext) -> list[str]:
+    lines = [f"Today: {clean(text)}" for text in context.environment]
+    return [*lines, f"Wish: {clean(context.wish, 200)}"] if context.wish else lines
 
 
 def profile_lines(profile: Sequence[Statement]) -> list[str]:

@@ -6,9 +6,11 @@ Items and tags are named by their number in the prompt: a number cannot be missp
 
 from __future__ import annotations
 
-from typing import Annotated
+from functools import cache
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from annotated_types import MaxLen
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from foretaste.agents.explaining.dimensions import DimensionName
 
@@ -20,18 +22,41 @@ class _Answer(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+Answered = TypeVar("Answered", bound=_Answer)
+
+
+@cache
+def with_room(schema: type[Answered], count: int) -> type[Answered]:
+    """The same answer with room for `count` entries in its list, when it has less.
+
+    A list is kept as short as it can be, because a small model tends to fill it.
+
+    >>> with_room(PlannerAnswer, 3) is PlannerAnswer
+    True
+    >>> with_room(PlannerAnswer, 9).model_json_schema()["properties"]["personas"]["maxItems"]
+    9
+    """
+    ((name, field),) = schema.model_fields.items()
+    room = next(int(bound.max_length) for bound in field.metadata if isinstance(bound, MaxLen))
+    if count <= room:
+        return schema
+    wider = (field.annotation, Field(min_length=1, max_length=count))
+    return create_model(schema.__name__, __base__=schema, **{name: wider})
+
+
 class PersonaAnswer(_Answer):
-    """One persona and the numbers of the history lines it rests on."""
+    """One persona and the numbers of the history items it rests on."""
 
     name: Words
     why: Reason
+    now: Annotated[str, Field(max_length=80)] = ""
     items: list[int] = Field(min_length=1, max_length=8)
 
 
 class PlannerAnswer(_Answer):
     """The planner's personas."""
 
-    personas: list[PersonaAnswer] = Field(min_length=1, max_length=4)
+    personas: list[PersonaAnswer] = Field(min_length=1, max_length=5)
 
 
 class TagAnswer(_Answer):
@@ -58,6 +83,18 @@ class ArbiterAnswer(_Answer):
     """The arbiter's joint choice."""
 
     keep: list[KeepAnswer] = Field(min_length=1, max_length=12)
+
+
+class OwnedTagAnswer(TagAnswer):
+    """One tag with its reason and the name of the persona that it is for."""
+
+    persona: Words
+
+
+class SingleAnswer(_Answer):
+    """The tags of one prompt for everything."""
+
+    tags: list[OwnedTagAnswer] = Field(min_length=1, max_length=12)
 
 
 class SentenceAnswer(_Answer):

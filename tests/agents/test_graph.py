@@ -80,9 +80,10 @@ def test_a_good_model_is_believed(tools: Tools) -> None:
     assert result["personas"][0]["evidence"] == ("space-1", "space-3")
     assert {tag["text"] for tag in result["tags"] if tag["kept"]} == {
         "sci-fi action",
-        "robot dawn",
         "romance comedy",
     }
+    reasons = {tag["text"]: tag["reason"] for tag in result["tags"] if not tag["kept"]}
+    assert reasons["robot dawn"] == "finds 100% of the same items as 'sci-fi action'"
     assert all(row["fallbacks"] == 0 for row in result["fallbacks"].values()), result["fallbacks"]
     explaining = [ask for ask in chat.asks if ask.schema in (StyleAnswer, ExplainerAnswer)]
     assert len(chat.asks) - len(explaining) == 1 + 2 + 1

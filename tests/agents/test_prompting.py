@@ -9,16 +9,22 @@ from hypothesis import strategies as st
 from foretaste.agents import prompting
 from foretaste.agents.context import read
 from foretaste.agents.objects import HistoryEvent, Request
-from foretaste.agents.planner import planner_messages
+from foretaste.agents.planner import history_of, planner_messages
 from foretaste.agents.tools import Tools
-from foretaste.serving.chat import Entity
+from foretaste.serving.chat import Entity, Message
+
+
+def _planner(tools: Tools) -> tuple[Message, ...]:
+    reader = read(tools.dataset, Request(user_id="ann"))
+    return planner_messages(tools, reader, history_of(tools, reader), 2)
 
 
 def test_the_planner_reads_numbered_lines_between_the_data_marks(tools: Tools) -> None:
-    system, user = planner_messages(tools, read(tools.dataset, Request(user_id="ann")))
+    system, user = _planner(tools)
     assert system.role == "system"
     assert "Person: age 24" in user.text
     assert "2. Mars Colony (1999) (Sci-Fi, Action), rating 4" in user.text
+    assert "Find 2 different personas" in user.text
     assert user.text.index("</data>") > user.text.index("Mars Colony")
     assert user.text.count("<data>") == user.text.count("</data>") == 1
 
@@ -35,25 +41,32 @@ def test_no_title_leaves_its_line_or_closes_the_data(title: str) -> None:
 @given(st.text(alphabet="$history{} persona", max_size=60))
 def test_a_field_is_never_expanded_again(title: str) -> None:
     _, user = prompting.messages(
-        "expert", context=title, persona="p", evidence="e", tags=3, examples="x"
+        "expert", situation=title, persona="p", evidence="e", tags=3, examples="x"
     )
     assert title in user.text
 
 
 @pytest.mark.parametrize("agent", prompting.AGENTS)
-def test_every_agent_has_its_prompt_and_the_instruction_comes_last(agent: str) -> None:
+def test_every_agent_has_its_prompt_with_data_marks_and_an_instruction_last(agent: str) -> None:
     text = prompting.template(agent)
-    assert text.startswith("<data>")
-    assert text.index("$") < text.index("</data>")
+    assert text.count("<data>") == text.count("</data>") >= 1
     assert not text.endswith("</data>")
+    assert "@{" not in text, "every shared part stands in its place"
+
+
+@pytest.mark.parametrize("agent", ["planner", "route_persona", "route_tags", "single"])
+def test_all_that_read_the_history_share_its_block(agent: str) -> None:
+    block = prompting.template("parts/history")
+    assert "$history" in block
+    assert prompting.template(agent).startswith(block)
 
 
 def test_items_are_entities_of_the_prompt_and_read_the_same_written_out(tools: Tools) -> None:
-    _, user = planner_messages(tools, read(tools.dataset, Request(user_id="ann")))
+    _, user = _planner(tools)
     found = [part for part in user.parts if not isinstance(part, str)]
     assert found[1] == Entity("space-3", "Mars Colony (1999) (Sci-Fi, Action)")
     assert len(found) == 3
-    assert "2. Mars Colony (1999) (Sci-Fi, Action), rating 4\n" in user.text
+    assert "2. Mars Colony (1999) (Sci-Fi, Action), rating 4, " in user.text
 
 
 @given(st.text(alphabet="\ue001\ue002\ue003ab$ {}", max_size=40), st.text(max_size=20))
@@ -61,7 +74,7 @@ def test_no_title_can_forge_an_entity(title: str, key: str) -> None:
     event = HistoryEvent(item_id=key, title=title, categories=(title,), event=title)
     _, user = prompting.messages(
         "expert",
-        context=prompting.clean(title),
+        situation=prompting.clean(title),
         persona=prompting.clean(title),
         evidence=prompting.event_prompt(event),
         tags=3,
