@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from foretaste.agents import prompting
 from foretaste.agents.context import Reader
@@ -75,12 +76,13 @@ def facts_of(
 ) -> list[Facts]:
     """The facts of every item of a page, in its order.
 
-    The evidence of an item is the chosen item most like it among those that share a category with
-    it; for an item that a persona's tag found, among that persona's evidence if any of it shares.
+    The evidence of an item is the lately chosen item most like it among those that share a category
+    with it; for an item that a persona's tag found, among that persona's evidence if any of it shares.
     """
     rows = [tools.dataset.row_of[item.item_id] for item in page]
     owner = {verdict.tag.text: verdict.tag.persona for verdict in verdicts}
-    history = np.unique(reader.rows).astype(np.int64)  # (chosen,)
+    newest = reader.rows[-tools.config.history_items :]
+    history = np.unique(newest).astype(np.int64)  # (chosen,)
     common = _common(tools, rows, history)  # (page, chosen) how many categories they share
     return [
         _facts(tools, reader, item, rows[i], history, common[i], personas, owner)
@@ -102,13 +104,12 @@ def thing_of(tools: Tools, row: int) -> Thing:
     return Thing(prompting.clean(tools.dataset.titles[row]), tuple(dict.fromkeys(found)))
 
 
-def _common(tools: Tools, rows: list[int], history: np.ndarray) -> np.ndarray:
-    """(page, chosen) float32: categories that each pair of items shares."""
-    if not len(history) or not rows:
-        return np.zeros((len(rows), len(history)), dtype=np.float32)
+def _common(tools: Tools, rows: list[int], history: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(page, chosen) int64: how many categories each pair of items shares."""
     terms = tools.lexicon.categories
-    both = terms.matrix_of(rows) @ terms.matrix_of(history).T
-    return np.asarray(both.toarray(), dtype=np.float32)
+    filed = {int(row): set(terms.terms_of(int(row)).tolist()) for row in (*rows, *history)}
+    found = [[len(filed[row] & filed[int(other)]) for other in history] for row in rows]
+    return np.array(found, dtype=np.int64).reshape(len(rows), len(history))
 
 
 def _facts(
@@ -116,8 +117,8 @@ def _facts(
     reader: Reader,
     item: Recommendation,
     row: int,
-    history: np.ndarray,
-    common: np.ndarray,
+    history: NDArray[np.int64],
+    common: NDArray[np.int64],
     personas: Sequence[Persona],
     owner: dict[str, int],
 ) -> Facts:
@@ -150,7 +151,7 @@ def _facts(
 
 
 def _evidence(
-    tools: Tools, row: int, history: np.ndarray, common: np.ndarray, theirs: set[str]
+    tools: Tools, row: int, history: NDArray[np.int64], common: NDArray[np.int64], theirs: set[str]
 ) -> int | None:
     """The chosen row that an explanation of `row` rests on; None when none shares anything."""
     sharing = history[(common > 0) & (history != row)]
