@@ -24,7 +24,7 @@ from foretaste.finetune.towers.measure import best_beta, best_weight, ndcg
 from foretaste.finetune.towers.trainer import Material
 from foretaste.serving.embedder import DEFAULT_EMBEDDER, Embedder, load_embedder
 from foretaste.serving.rules import recipes
-from foretaste.serving.rules.base import popularity
+from foretaste.serving.rules.base import Scores, popularity
 from foretaste.serving.rules.select import chosen, sample
 from foretaste.serving.rules.words import item_words
 from foretaste.serving.towers import (
@@ -129,7 +129,7 @@ def prepare(dataset: Dataset, config: TowersConfig, embedder: Embedder) -> Job:
     words = vocabulary(dataset, counts, config.tags)
     material = Material(
         histories=split.train,
-        text=embedder.encode(item_texts(dataset.items)),
+        text=_text(dataset, embedder),
         facts=fact_table(lists, {fact: place for place, fact in enumerate(names, 1)}),
         fact_names=names,
         counts=counts,
@@ -150,6 +150,15 @@ def prepare(dataset: Dataset, config: TowersConfig, embedder: Embedder) -> Job:
     )
     cases = sample(split.validation, config.validation_users, config.seed)
     return Job(dataset, split, cases, material, config, record)
+
+
+def _text(dataset: Dataset, embedder: Embedder) -> Scores:
+    """(items, text) sentence vectors; zeros for an item that has no text but its id."""
+    texts = item_texts(dataset.items)
+    vectors = embedder.encode(texts)
+    bare = [text == item_id for text, item_id in zip(texts, dataset.item_ids, strict=True)]
+    vectors[np.array(bare, dtype=bool)] = 0
+    return vectors
 
 
 def _finish(job: Job, run: Run, loop: Loop, found: Probe) -> dict[str, Any]:

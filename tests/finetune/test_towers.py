@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -298,6 +299,17 @@ def test_steps_are_the_same_whenever_they_are_taken(tiny, embedder) -> None:
     assert one.step(batch) == other.step(other.epoch_batches(0)[0])
     other.load(one.net.state_dict(), one.memory(), one.done)
     assert one.step(batch) == pytest.approx(other.step(batch))
+
+
+def test_an_id_is_never_read_as_text(tiny, embedder) -> None:
+    bare = tiny.items.with_columns(
+        title=pl.when(pl.col("item_id") != "i3").then("title"),
+        categories=pl.when(pl.col("item_id") != "i3").then("categories"),
+        attributes=pl.when(pl.col("item_id") != "i3").then("attributes"),
+    )
+    job = command.prepare(replace(tiny, items=bare), SMOKE, embedder)
+    assert (job.material.text[3] == 0).all()
+    assert (np.linalg.norm(job.material.text, axis=1) > 0).sum() == 39
 
 
 def test_nothing_to_resume_and_nothing_to_learn_are_one_sentence(tiny, embedder) -> None:
