@@ -40,7 +40,7 @@ from foretaste.data.errors import ForetasteError, InputError
 from foretaste.data.files import home, safe_name, subfolder
 
 SETTING = "FORETASTE_CHECKPOINTS"
-KEPT_RUNS, KEPT_DAYS = 200, 7.0
+KEPT_RUNS, KEPT_DAYS = 50, 7.0
 _UUID_EPOCH_S = 12_219_292_800  # from the epoch of UUIDs, 1582-10-15, to 1970
 _THREADS = (
     "SELECT thread_id, MAX(checkpoint_id) AS newest FROM checkpoints "

@@ -116,11 +116,14 @@ def test_a_run_that_failed_goes_on_at_its_node(tools: Tools, home: Path) -> None
     assert run.kept
 
 
-def test_a_finished_run_is_given_again_without_a_call(tools: Tools, home: Path) -> None:
-    first, _ = asyncio.run(run_kept(tools, ScriptedChat(answer)))
+@pytest.mark.parametrize("mode", ["hierarchical", "routes", "single"])
+def test_a_finished_run_is_given_again_without_a_call(tools: Tools, home: Path, mode: str) -> None:
+    first, _ = asyncio.run(run_kept(tools, ScriptedChat(answer), mode=mode))
     silent = ScriptedChat(answer)
-    again, _ = asyncio.run(run_kept(tools, silent))
+    again, _ = asyncio.run(run_kept(tools, silent, mode=mode))
     assert silent.asks == []
+    assert again["personas"] == first["personas"]
+    assert again["tags"] == first["tags"]
     assert again["recommendations"] == first["recommendations"]
     assert again["steps"] == first["steps"]
 

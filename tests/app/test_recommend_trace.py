@@ -45,6 +45,24 @@ def test_without_it_the_json_has_no_trace_and_the_screen_has_the_costs(shop: str
         assert word in cost
 
 
+@pytest.mark.parametrize(
+    ("mode", "node", "heads"),
+    [
+        ("hierarchical", "arbiter", ["Planner:", "Expert for", "Arbiter:"]),
+        ("routes", "unite", ["Route to", "All routes:"]),
+        ("single", "single", ["One prompt:"]),
+    ],
+)
+def test_every_mode_is_shown_step_by_step(
+    shop: str, mode: str, node: str, heads: list[str]
+) -> None:
+    done = call("--dataset", shop, "--user", "u0", "--mode", mode, "--trace")
+    assert done.exit_code == 0, done.output
+    for head in heads:
+        assert head in done.stdout
+    assert f"{node}: from" in done.stderr
+
+
 def test_the_same_run_id_again_gives_the_same_run(shop: str, home: Path) -> None:
     words = ("--dataset", shop, "--user", "u0", "--run-id", "monday", "--json", "-", "--trace")
     first, again = call(*words), call(*words)
