@@ -36,7 +36,7 @@ from foretaste.agents.trace import noting
 from foretaste.data.store import load_dataset
 
 
-def measure(tools: Tools, users: Sequence[str]) -> dict[str, Any]:
+async def measure(tools: Tools, users: Sequence[str]) -> dict[str, Any]:
     spoken = language(tools.config.language)
     single = {kind: {GENERAL: some[GENERAL][:1]} for kind, some in spoken.sentences.items()}
     fixed = replace(spoken, sentences=single)
@@ -45,7 +45,8 @@ def measure(tools: Tools, users: Sequence[str]) -> dict[str, Any]:
     spent = {"first": 0.0, "again": 0.0}
     for user in users:
         request, run = Request(user_id=user, explain=False), Run()
-        asyncio.run(_drain(tools, request, run))
+        async for _ in stream(tools, request, run):
+            continue
         reader, page = Desk(tools, request).reader, run.state["page"]
         told = (run.state["personas"], run.state["verdicts"])
         facts = facts_of(tools, reader, page, *told)
@@ -53,7 +54,7 @@ def measure(tools: Tools, users: Sequence[str]) -> dict[str, Any]:
         for time_of in spent:
             start = time.process_time()
             with noting() as notes:
-                made, _ = asyncio.run(explain(tools, reader, page, 0, *told))
+                made, _ = await explain(tools, reader, page, 0, *told)
             spent[time_of] += time.process_time() - start
             if time_of == "first":
                 said["in turn"].append([one.explanation for one in made])
@@ -66,11 +67,6 @@ def measure(tools: Tools, users: Sequence[str]) -> dict[str, Any]:
         "first_request_hit_rate": hits / max(hits + misses, 1),
         "cpu_ms_a_page": {name: round(1000 * s / len(users), 2) for name, s in spent.items()},
     }
-
-
-async def _drain(tools: Tools, request: Request, run: Run) -> None:
-    async for _ in stream(tools, request, run):
-        continue
 
 
 def _news(pages: list[list[str]]) -> list[float]:
@@ -99,7 +95,7 @@ def main() -> None:
     known = sorted(tools.dataset.user_ids)
     count = min(asked.users, len(known))
     users = np.random.default_rng(0).choice(known, count, replace=False).tolist()
-    figures = {"dataset": asked.dataset, **measure(tools, users)}
+    figures = {"dataset": asked.dataset, **asyncio.run(measure(tools, users))}
     print(json.dumps(figures, indent=2), file=asked.json, flush=True)
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from foretaste.agents import prompting
 from foretaste.agents.context import Reader
 from foretaste.agents.lexicon import word_list, words
+from foretaste.agents.live import LiveDataset
 from foretaste.agents.objects import Persona, Recommendation, Verdict
 from foretaste.agents.sentence_guard import Thing
 from foretaste.agents.tools import Tools
@@ -132,6 +133,8 @@ def _facts(
     kind = _BY_CHANNEL.get(item.channel, "near" if len(history) else "popular")
     kind = "tag" if tag else kind
     kind = "shared" if shared and item.channel != "wish" else kind
+    if kind in ("people", "popular") and len(history) and not _was_chosen(tools, row):
+        kind = "near"  # a rule may rank what nobody has chosen yet, by its words
     stated = set(words(" ".join([own.title, *own.attributes])))
     stated |= set(words(" ".join([evidence.title, *evidence.attributes]))) if evidence else set()
     wished = bool(reader.context.wish)
@@ -161,6 +164,13 @@ def _evidence(
     own = np.array([other for other in sharing if ids[other] in theirs], dtype=np.int64)
     among = own if len(own) else sharing
     return int(among[int(np.argmax(tools.vectors[among] @ tools.vectors[row]))])
+
+
+def _was_chosen(tools: Tools, row: int) -> bool:
+    """Whether anybody did anything with an item before the data set was imported."""
+    dataset = tools.dataset
+    imported = dataset.base if isinstance(dataset, LiveDataset) else dataset
+    return bool((imported.histories.rows == row).any())
 
 
 def _shared(tools: Tools, row: int, near: int | None) -> tuple[str, ...]:

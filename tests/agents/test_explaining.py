@@ -309,6 +309,16 @@ def test_evidence_shares_a_category_and_comes_from_the_persona(tools: Tools) -> 
     assert not any(one.private for one in (space, love, fear))
 
 
+def test_nobody_is_said_to_have_chosen_what_nobody_chose(tools: Tools) -> None:
+    reader = read(tools.dataset, Request(user_id="ann"))
+    page = [
+        Recommendation(item_id=one, title=one, score=1, channel="collaborative")
+        for one in ("fear-2", "fear-3")
+    ]
+    kinds = [one.kind for one in facts_of(tools, reader, page)]
+    assert kinds == ["people", "near"], "bob chose the one, nobody the other"
+
+
 def test_the_season_is_named_where_the_item_names_it(tools: Tools) -> None:
     request = Request(user_id="ann", environment=("A long winter", "Autumn holidays"))
     reader = read(tools.dataset, request)
