@@ -86,9 +86,10 @@ def _exploration(own: Tallies, catalogue: Catalogue) -> Iterable[Statement]:
         kind = "Specialises"
     else:
         kind = "Mixes favourites with new things"
-    fresh = f"{sum(own.novel)} of the newest {min(own.events, LATELY)} brought a new kind"
-    told = f"{kind}: {len(counts)} kinds in {_choices(own.events)} (evenness {even:.2f}), {fresh}"
+    told = f"{kind}: {len(counts)} kinds in {_choices(own.events)} (evenness {even:.2f})"
     yield _said("exploration", told, own.opened)
+    fresh = f"{sum(own.novel)} of the newest {min(own.events, LATELY)} choices brought a new kind"
+    yield _said("exploration", fresh, own.opened)
 
 
 def _curiosity(own: Tallies) -> Iterable[Statement]:

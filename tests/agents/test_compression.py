@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import random
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -238,29 +238,13 @@ def test_more_room_never_says_less(noise: str) -> None:
     assert byte_count(noise) > len(noise.encode("utf-8", "replace")) - 1
 
 
-WORDS = ["Moisture", "Repair", "Gentle", "Daily", "Cream", "Organic", "Argan", "Oil", "Shampoo"]
-WORDS += ["Nail", "Lacquer", "Bubble", "Bath", "Velvet", "Matte", "Lipstick", "Shadow", "Brush"]
+BENCH = Path(__file__).parents[2] / "benchmarks" / "history_compression.py"
 
 
-def long_history(count: int = 5_000) -> list[HistoryEvent]:
-    """Three years of a shop's customer: seven events in ten are plain, items come back."""
-    draw = random.Random(3)
-    titles = [f"{' '.join(draw.sample(WORDS, 5))}, {i % 9 + 1}.5 Ounce" for i in range(2_500)]
-    events = []
-    for i in range(count):
-        item = min(int(draw.expovariate(1 / 700)), 2_499)
-        action = draw.choices(["view", "click", "cart", "purchase", "rating"], [45, 25, 12, 12, 6])
-        events.append(
-            HistoryEvent(
-                item_id=f"i{item}",
-                title=titles[item],
-                categories=("Beauty", "Care", f"Kind {item % 40}"),
-                event=action[0],
-                value=float(draw.randint(1, 5)) if action[0] == "rating" else None,
-                timestamp=NOV_20 - (count - i) * 3 * 365 * DAY // count,
-            )
-        )
-    return events
+def long_history() -> list[HistoryEvent]:
+    """5,000 events of a shop's customer, as the benchmark makes them."""
+    made: list[HistoryEvent] = runpy.run_path(str(BENCH))["long_history"]()
+    return made
 
 
 def _one_line_per_event(events: list[HistoryEvent], count: Count) -> int:
