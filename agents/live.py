@@ -9,137 +9,26 @@ the process starts again the ledger is read back.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
-import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from foretaste.agents.learning import Learner
+from foretaste.agents.live_dataset import LiveDataset, People, user_hash
 from foretaste.agents.newcomers import Newcomers
 from foretaste.agents.tools import Tools
 from foretaste.data.changes import Interaction, Item, items_frame
-from foretaste.data.dataset import Dataset
 from foretaste.data.errors import InputError
 from foretaste.data.ledger import Ledger
-from foretaste.data.text import item_texts, item_titles
+from foretaste.data.text import item_texts
 from foretaste.serving.index.growing import GrowingRows
 from foretaste.serving.index.live import LiveIndex
-
-_SLICES = 200  # pieces of the items table in memory
-REMEMBERED = 1_000  # newest live events of one user that are kept in memory
-
-
-@dataclass
-class People:
-    """What people did since the import, in memory.
-
-    Attributes:
-        events: user id → rows of the interactions table, oldest first.
-        forgotten: hashes of users whose imported rows are not shown any more.
-    """
-
-    events: dict[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
-    forgotten: set[str] = field(default_factory=set)
-    guard: threading.Lock = field(default_factory=threading.Lock)
-
-    def add(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Take in events; each user's stay in the order of time."""
-        with self.guard:
-            for row in rows:
-                own = (*self.events.get(row["user_id"], ()), row)
-                ordered = sorted(own, key=lambda event: int(event["timestamp"]))
-                self.events[row["user_id"]] = tuple(ordered[-REMEMBERED:])
-
-    def forget(self, user_id: str) -> None:
-        """Show nothing of this user any more."""
-        with self.guard:
-            self.forgotten.add(user_hash(user_id))
-            self.events.pop(user_id, None)
-
-
-@dataclass(frozen=True)
-class LiveDataset(Dataset):
-    """A data set with the items and events that came after its import.
-
-    Attributes:
-        base: as it was imported. Its items keep their rows; new ones follow.
-        people: what people did since.
-        gone: rows of items that are not recommended any more.
-    """
-
-    base: Dataset
-    people: People
-    gone: NDArray[np.int64]
-
-    @classmethod
-    def over(cls, base: Dataset, people: People) -> LiveDataset:
-        """Nothing has changed yet."""
-        tables = (base.items, base.interactions, base.users, base.environment)
-        made = cls(*tables, base.info, base, people, np.zeros(0, dtype=np.int64))
-        return made._looked_up(base.item_ids, base.row_of, base.titles)
-
-    def with_items(self, frame: pl.DataFrame) -> LiveDataset:
-        """The same where these items, known or new, are as this table says."""
-        ids: list[str] = frame["item_id"].to_list()
-        new = [one for one in ids if one not in self.row_of]
-        item_ids, row_of, titles = self.item_ids, self.row_of, [*self.titles, *new]
-        if new:
-            places = zip(new, range(len(item_ids), len(item_ids) + len(new)), strict=True)
-            item_ids, row_of = [*item_ids, *new], row_of | dict(places)
-        rows = [row_of[one] for one in ids]
-        for row, title in zip(rows, item_titles(frame), strict=True):
-            titles[row] = title
-        gone = self.gone[~np.isin(self.gone, rows)]
-        made = replace(self, items=_with_rows(self.items, rows, frame), gone=gone)
-        return made._looked_up(item_ids, row_of, titles)
-
-    def without(self, rows: Sequence[int]) -> LiveDataset:
-        """The same where these items are not recommended any more."""
-        made = replace(self, gone=np.union1d(self.gone, np.asarray(rows, dtype=np.int64)))
-        return made._looked_up(self.item_ids, self.row_of, self.titles)
-
-    def _looked_up(
-        self, item_ids: list[str], row_of: dict[str, int], titles: list[str]
-    ) -> LiveDataset:
-        """The same with its lookups known, so that neither a change nor a request makes them anew."""
-        vars(self).update(item_ids=item_ids, row_of=row_of, titles=titles)
-        return self
-
-    @property
-    def withdrawn(self) -> NDArray[np.int64]:
-        """Rows of items that are not recommended any more; histories may still name them."""
-        return self.gone
-
-    def events_of(self, user_id: str) -> list[dict[str, Any]]:
-        """One user's interactions, imported and live, oldest first."""
-        imported = [] if self._forgotten(user_id) else self.base.events_of(user_id)
-        later = self.people.events.get(user_id, ())
-        if not later or not imported:
-            return [*imported, *later]
-        return sorted([*imported, *later], key=lambda row: int(row["timestamp"]))
-
-    def attributes_of(self, user_id: str) -> dict[str, str] | None:
-        """What the users table says about one user; None for a stranger."""
-        return None if self._forgotten(user_id) else self.base.attributes_of(user_id)
-
-    def knows(self, user_id: str) -> bool:
-        """Whether there is a user of this id."""
-        imported = self.base.knows(user_id) and not self._forgotten(user_id)
-        return imported or user_id in self.people.events
-
-    def _forgotten(self, user_id: str) -> bool:
-        return bool(self.people.forgotten) and user_hash(user_id) in self.people.forgotten
-
-
-def user_hash(user_id: str) -> str:
-    """Under which a forgotten user is remembered as such."""
-    return hashlib.sha256(user_id.encode("utf-8", "replace")).hexdigest()
 
 
 class Live:
@@ -163,7 +52,8 @@ class Live:
         self._known, index = known, LiveIndex(known, item_texts(tools.dataset.items), None)
         dataset = LiveDataset.over(tools.dataset, self.people)
         self._dataset, self.index = dataset, index
-        self._rule = Newcomers.of(tools.rule, len(tools.dataset.items))
+        self.learner = Learner(tools.rule, tools.pulse, tools.dataset)
+        self._rule = Newcomers.of(self.learner.rule, len(tools.dataset.items))
         self._tools = replace(tools, dataset=dataset, index=index, rule=self._rule)
         self._changing = asyncio.Lock()
         self._replay_items()
@@ -192,6 +82,7 @@ class Live:
             await asyncio.wrap_future(self.ledger.write((_ADD_ITEM, rows)))
             before = len(self._dataset.items)
             await asyncio.to_thread(self._put, frame, texts, vectors)
+            self._arrived(range(before, len(self._dataset.items)), time.time())
         return len(self._dataset.items) - before
 
     async def delete_items(self, item_ids: Sequence[str]) -> None:
@@ -229,7 +120,8 @@ class Live:
         ]
         changed = await asyncio.gather(*(asyncio.wrap_future(write) for write in writes))
         fresh = [event for event, new in zip(events, changed, strict=True) if new]
-        self.people.add([_event_row(event) for event in fresh])
+        self._learn([_event_row(event) for event in fresh])
+        self._keep_up()
         return len(fresh)
 
     async def about(self, user_id: str) -> dict[str, Any]:
@@ -265,6 +157,8 @@ class Live:
         deletions = [(sql, [[user_id]]) for sql in _FORGET]
         await asyncio.wrap_future(self.ledger.write(hidden, *deletions, erases=True))
         self.people.forget(user_id)
+        self.learner.forgot()
+        self._keep_up()
         if self._tools.profiles is not None:
             await asyncio.to_thread(self._tools.profiles.forget, user_id)
 
@@ -296,6 +190,11 @@ class Live:
             rule=self._rule,
         )
 
+    def _arrived(self, rows: Sequence[int], at: float) -> None:
+        """Items that were not imported came at this time (seconds)."""
+        if self._tools.pulse is not None:
+            self._tools.pulse.arrived(rows, int(at))
+
     def _withdraw(self, rows: Sequence[int]) -> None:
         """Put tools in place that do not recommend these rows."""
         self._dataset = self._dataset.without(rows)
@@ -308,16 +207,22 @@ class Live:
         """
         base = self._imported.dataset
         last: dict[str, str | None] = {}
-        for catalogue, item_id, item in self.ledger.read(
-            "SELECT catalogue, item_id, item FROM items ORDER BY at, item_id"
+        came: dict[str, float] = {}
+        for at, catalogue, item_id, item in self.ledger.read(
+            "SELECT at, catalogue, item_id, item FROM items ORDER BY at, item_id"
         ):
             if catalogue == base.info.catalogue_fingerprint or item_id not in base.row_of:
                 last[item_id] = item
+            if item_id not in base.row_of:
+                came.setdefault(item_id, at)
         kept = [Item.model_validate(json.loads(item)) for item in last.values() if item]
         if kept:
             frame = items_frame(kept)
             texts = item_texts(frame)
             self._put(frame, texts, self._imported.embedder.encode(texts))
+        row_of = self._dataset.row_of
+        for item_id, at in came.items():
+            self._arrived([row_of[item_id]] if item_id in row_of else [], at)
         gone = [item_id for item_id, item in last.items() if item is None]
         self._withdraw([self._dataset.row_of[one] for one in gone if one in self._dataset.row_of])
 
@@ -337,21 +242,22 @@ class Live:
             known = row["item_id"] is None or row["item_id"] in self._dataset.row_of
             if known and _key(row) not in imported[user_id]:
                 rows.append(row)
-        self.people.add(rows)
+        self._learn(rows)
 
+    def _learn(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Show these interactions, and teach them to the rule one after the other."""
+        for row in rows:
+            self.people.add([row])
+            if row["item_id"] is not None:
+                own = self._dataset.events_of(row["user_id"])
+                self.learner.saw(row, own, self._dataset.row_of[row["item_id"]])
 
-def _with_rows(items: pl.DataFrame, rows: Sequence[int], frame: pl.DataFrame) -> pl.DataFrame:
-    """The items table with the rows of `frame` at these rows, known or the next ones.
-
-    Slices share their memory with the table before; many are made one now and then.
-    """
-    order = np.argsort(rows, kind="stable").tolist()
-    parts, start = [], 0
-    for place in order:
-        parts += [items[start : rows[place]], frame[place : place + 1]]
-        start = rows[place] + 1
-    grown = pl.concat([part for part in (*parts, items[start:]) if part.height], rechunk=False)
-    return grown.rechunk() if grown.n_chunks() > _SLICES else grown
+    def _keep_up(self) -> None:
+        """Fit the rule anew in the background when that is due, on the people of this moment."""
+        if self.learner.due:
+            base, people = self._imported.dataset, self.people
+            changed = {*people.events, *(one for one in base.user_ids if people.forgot(one))}
+            self.learner.keep_up(LiveDataset.over(base, people.copy()), changed)
 
 
 _FEEDBACK_OF = (

@@ -23,7 +23,7 @@ class PageSettings(BaseModel, frozen=True, extra="forbid"):
         description="smallest such share, as long as the conversion floor allows it",
     )
     conversion_floor: float = Field(
-        1.0,
+        1.2,
         ge=0,
         description="share of the conversion of the places it takes that exploration must keep",
     )
@@ -37,10 +37,10 @@ class PageSettings(BaseModel, frozen=True, extra="forbid"):
         0.05, gt=0, lt=1, description="what unlike items weigh against relevance"
     )
     category_cap: float = Field(
-        0.7, gt=0, le=1, description="largest share of the page for one category"
+        0.8, gt=0, le=1, description="largest share of the page for one category"
     )
     persona_cap: float = Field(
-        0.7, gt=0, le=1, description="largest share of the page found by tags of one persona"
+        0.8, gt=0, le=1, description="largest share of the page found by tags of one persona"
     )
     trend_days: float = Field(
         30.0, gt=0, description="days of the window of fresh and trending items"

@@ -7,6 +7,7 @@ whose times are only an order have none.
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -39,10 +40,12 @@ class Pulse:
         np.minimum.at(self._first, rows, times)
         self._first[self._first == np.iinfo(np.int64).max] = _NEVER
         self._today = int(times.max(initial=0)) // _DAY
-        self._daily = np.zeros((2 * self._days, items), dtype=np.int32)  # by day, as a ring
-        day = times // _DAY
-        held = day > self._today - 2 * self._days
-        np.add.at(self._daily, (day[held] % (2 * self._days), rows[held]), 1)
+        self._last = np.zeros(items, dtype=np.int32)  # events of the last window
+        self._before = np.zeros(items, dtype=np.int32)  # and of the one before
+        self._by_day: dict[int, Counter[int]] = {}
+        held = np.flatnonzero(times // _DAY > self._today - 2 * self._days)
+        for row, day in zip(rows[held].tolist(), (times[held] // _DAY).tolist(), strict=True):
+            self._count(row, day)
 
     @classmethod
     def of(cls, dataset: Dataset, days: float) -> Pulse | None:
@@ -60,8 +63,8 @@ class Pulse:
                 self._until(time // _DAY)
                 if self._first[row] == _NEVER or time < self._first[row]:
                     self._first[row] = time
-                if time // _DAY > self._today - len(self._daily):
-                    self._daily[time // _DAY % len(self._daily), row] += 1
+                if time // _DAY > self._today - 2 * self._days:
+                    self._count(row, time // _DAY)
 
     def arrived(self, rows: Sequence[int], time: int) -> None:
         """Items came into the catalogue at this time; those seen before stay as old as they are."""
@@ -84,20 +87,34 @@ class Pulse:
         Poisson counts by its standard deviation, with one event added against chance.
         """
         with self._guard:
-            order = (self._today - np.arange(len(self._daily))) % len(self._daily)
-            last = self._daily[order[: self._days]].sum(axis=0)
-            before = self._daily[order[self._days :]].sum(axis=0)
-        return ((last - before) / np.sqrt(last + before + 1)).astype(np.float32)
+            last, before = self._last, self._before
+            return np.asarray((last - before) / np.sqrt(last + before + 1), dtype=np.float32)
+
+    def _count(self, row: int, day: int) -> None:
+        """One event of a day within the windows."""
+        self._by_day.setdefault(day, Counter())[row] += 1
+        (self._last if day > self._today - self._days else self._before)[row] += 1
 
     def _grow(self, items: int) -> None:
         more = items - len(self._first)
         if more > 0:
             self._first = np.concatenate([self._first, np.full(more, _NEVER)])
-            self._daily = np.pad(self._daily, ((0, 0), (0, more)))
+            self._last = np.pad(self._last, (0, more))
+            self._before = np.pad(self._before, (0, more))
 
     def _until(self, day: int) -> None:
-        """Begin the days up to this one; each clears the ring's place of its own."""
-        passed = min(day - self._today, len(self._daily))
-        if passed > 0:
-            self._daily[(day - np.arange(passed)) % len(self._daily)] = 0
-            self._today = day
+        """Move the windows on to this day."""
+        if day <= self._today:
+            return
+        for old in sorted(self._by_day):
+            counts = self._by_day[old]
+            rows, events = list(counts), np.fromiter(counts.values(), dtype=np.int32)
+            if old > self._today - self._days and old <= day - self._days:
+                self._last[rows] -= events
+                if old > day - 2 * self._days:
+                    self._before[rows] += events
+            elif old <= self._today - self._days and old <= day - 2 * self._days:
+                self._before[rows] -= events
+            if old <= day - 2 * self._days:
+                del self._by_day[old]
+        self._today = day

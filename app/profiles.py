@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from foretaste.agents.context import user_context
-from foretaste.agents.live import user_hash
+from foretaste.agents.live_dataset import user_hash
 from foretaste.agents.objects import Request
 from foretaste.agents.profile_store import stored_profiles
 from foretaste.agents.prompting import clean

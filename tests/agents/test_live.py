@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foretaste.agents import context
+from foretaste.agents import context, learning
 from foretaste.agents.lexicon import Lexicon
 from foretaste.agents.live import Live
 from foretaste.agents.newcomers import Newcomers
 from foretaste.agents.objects import Request
+from foretaste.agents.pulse import Pulse
 from foretaste.agents.recommend import recommend
 from foretaste.agents.terms import Terms
 from foretaste.agents.tools import Tools
@@ -28,6 +29,9 @@ from foretaste.data.histories import Histories
 from foretaste.data.ledger import Ledger
 from foretaste.serving.index.base import IndexInfo
 from foretaste.serving.index.exact import ExactIndex
+from foretaste.serving.rules.base import Scores
+from foretaste.serving.rules.recipes import Material, fit, start_of
+from foretaste.serving.rules.words import item_words
 
 NEW = Item(item_id="space-9", title="Star Station (2030)", categories=("Sci-Fi", "Adventure"))
 Reopen = Callable[[], Live]
@@ -203,3 +207,79 @@ def test_a_lexicon_grown_matches_like_one_made_at_once(tools: Tools) -> None:
     for text in ("summer letters", "sci-fi action", "romance comedy", "nothing known"):
         assert grown.matching(text).tolist() == fresh.matching(text).tolist()
     assert grown.fact_words(7) == fresh.fact_words(7)
+
+
+def _learning(tools: Tools) -> Tools:
+    """The same with a rule that can be fitted again, and a pulse."""
+    material = Material(tools.dataset.histories, item_words(tools.dataset.items))
+    rule = fit("transitions", start_of("transitions") | {"gamma": 0.0}, material)
+    return replace(tools, rule=rule, pulse=Pulse.of(tools.dataset, 30))
+
+
+def _refitted(live: Live) -> Scores:
+    """Scores of a rule fitted on everything that the live data set shows."""
+    dataset = live.tools.dataset
+    people = ["ann", "bob", "cat", "zoe"]
+    rows = [[dataset.row_of[one["item_id"]] for one in dataset.events_of(user)] for user in people]
+    material = Material(Histories.from_lists(rows), item_words(dataset.items))
+    rule = fit("transitions", start_of("transitions") | {"gamma": 0.0}, material)
+    return rule.scores(Histories.from_lists([[], [0], [8], [9], [2, 4]]))
+
+
+def test_events_reach_the_rule_at_once_and_after_a_restart(tools: Tools, tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "films" / "ledger.sqlite")
+    live = Live(_learning(tools), ledger)
+    asked = Histories.from_lists([[], [0], [8], [9], [2, 4]])
+    before = live.tools.rule.scores(asked)
+    events = [
+        Interaction(user_id="zoe", item_id="fear-1", timestamp=10),
+        Interaction(user_id="zoe", item_id="love-2", timestamp=20),
+        Interaction(user_id="ann", item_id="fear-2", timestamp=250),
+    ]
+    asyncio.run(live.add_interactions(events))
+    assert not np.allclose(live.tools.rule.scores(asked), before)
+    for now in (live, Live(_learning(tools), ledger)):
+        assert now.tools.rule.scores(asked) == pytest.approx(_refitted(now), abs=1e-5)
+    ledger.close()
+
+
+def test_after_many_events_or_a_farewell_the_rule_is_fitted_anew(
+    tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learning, "REFIT_AFTER", 2)
+    ledger = Ledger(tmp_path / "films" / "ledger.sqlite")
+    live = Live(_learning(tools), ledger)
+    asked = Histories.from_lists([[], [0], [8], [9], [2, 4]])
+
+    async def some() -> None:
+        event = Interaction(user_id="zoe", item_id="fear-1", timestamp=10)
+        await live.add_interactions([event, event.model_copy(update={"item_id": "love-1"})])
+        await live.learner.settled()
+        assert live.tools.rule.scores(asked) == pytest.approx(_refitted(live), abs=1e-5)
+        await live.forget("bob")
+        await live.learner.settled()
+
+    asyncio.run(some())
+    assert not live.tools.dataset.knows("bob")
+    assert live.tools.rule.scores(asked) == pytest.approx(_refitted(live), abs=1e-5)
+    ledger.close()
+
+
+def test_what_came_lately_and_what_rises_is_known_at_once(tools: Tools, tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "films" / "ledger.sqlite")
+    live = Live(_learning(tools), ledger)
+    asyncio.run(live.upsert_items([NEW]))
+    new = live.tools.dataset.row_of["space-9"]
+    pulse = live.tools.pulse
+    assert pulse is not None
+    assert pulse.fresh()[0] == new
+    now = 40 * 86_400
+    for user in ("zoe", "eve"):
+        asyncio.run(
+            live.add_interactions([Interaction(user_id=user, item_id="fear-1", timestamp=now)])
+        )
+    assert int(np.argmax(pulse.rises())) == live.tools.dataset.row_of["fear-1"]
+    again = Live(_learning(tools), ledger)
+    assert again.tools.pulse is not None
+    assert new in again.tools.pulse.fresh()
+    ledger.close()

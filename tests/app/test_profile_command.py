@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from foretaste.agents.live import user_hash
+from foretaste.agents.live_dataset import user_hash
 from foretaste.agents.profile_store import profile_path, stored_profiles
 from foretaste.app.cli import cli, main
 from foretaste.data.ledger import Ledger, ledger_path
