@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import re
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
@@ -116,6 +119,36 @@ def test_it_is_off_without_an_address(fresh: pytest.MonkeyPatch) -> None:
 def test_an_address_switches_it_on(fresh: pytest.MonkeyPatch, name: str) -> None:
     fresh.setenv(name, "http://127.0.0.1:9")
     assert telemetry.tracer() is not None
+
+
+def test_a_collector_receives_the_run(fresh: pytest.MonkeyPatch, tools: Tools) -> None:
+    received: list[tuple[str, bytes]] = []
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            received.append((self.path, body))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *words: Any) -> None:
+            return
+
+    server = HTTPServer(("127.0.0.1", 0), Collector)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    fresh.setenv(telemetry.SETTING, f"http://127.0.0.1:{server.server_port}/")
+    fresh.setenv("NO_PROXY", "127.0.0.1")
+    _run(tools, ScriptedChat(lambda ask: {"nothing": "useful"}, name="tiny"))
+    found: Any = telemetry.tracer()
+    assert found.span_processor.force_flush()
+    server.shutdown()
+    server.server_close()
+    assert {path for path, _ in received} == {"/v1/traces"}
+    sent = b"".join(
+        gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body for _, body in received
+    )
+    for word in (b"invoke_workflow foretaste", b"gen_ai.usage.input_tokens", b"chat tiny"):
+        assert word in sent
 
 
 def test_without_the_library_it_says_so_once_and_goes_on(
