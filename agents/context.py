@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from foretaste.agents.masks import MASKS
 from foretaste.agents.objects import HistoryEvent, Request, Search, UserContext
 from foretaste.agents.profile_store import Profiles
 from foretaste.agents.surroundings import Surroundings, holding
@@ -44,7 +45,7 @@ def read(
     """
     context = user_context(dataset, request, surroundings, profiles)
     rows = np.asarray(dataset.rows([e.item_id for e in context.events]), dtype=np.int32)
-    allowed = request.filters.mask(dataset.items)  # (items,)
+    allowed = MASKS.of(request.filters, dataset.items)  # (items,)
     allowed[dataset.withdrawn] = False
     if not request.include_consumed:
         allowed[rows] = False

@@ -12,6 +12,7 @@ from foretaste.agents import prompting
 from foretaste.agents.checkpoints import Thread
 from foretaste.agents.graph import Desk, State, build_graph
 from foretaste.agents.objects import Request, Step
+from foretaste.agents.ranker import exploration_share
 from foretaste.agents.telemetry import exporting
 from foretaste.agents.tools import Tools
 from foretaste.agents.trace import Span, label_of, trace_of, wall_ms
@@ -116,8 +117,8 @@ def _reducers() -> dict[str, Callable[[Any, Any], Any]]:
 def result(tools: Tools, request: Request, run: Run, *, traced: bool = False) -> dict[str, Any]:
     """The object that `foretaste recommend --json` prints.
 
-    Keys: user_id, history, personas, tags, recommendations, timings_ms (wall, by node),
-    tokens (by node, and in all), fallbacks (by node: calls, how many fell back, why), versions,
+    Keys: user_id, history, personas, tags, recommendations, exploration_share (of the page),
+    timings_ms (wall, by node), tokens (by node, and in all), fallbacks (by node: calls, how many fell back, why), versions,
     and beside them dataset, wish, n, seed and steps (every call); with `traced` also trace
     (`trace_of`).
     """
@@ -137,6 +138,7 @@ def result(tools: Tools, request: Request, run: Run, *, traced: bool = False) ->
             for verdict in state["verdicts"]
         ],
         "recommendations": [one.model_dump() for one in state["page"]],
+        "exploration_share": round(exploration_share(state["page"]), 4),
         "timings_ms": {node: round(ms, 1) for node, ms in spent.items()}
         | {"total": round(sum(spent.values()), 1)},
         "tokens": _tokens(steps),
