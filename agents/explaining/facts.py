@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from foretaste.agents import prompting
 from foretaste.agents.context import Reader
 from foretaste.agents.lexicon import word_list, words
-from foretaste.agents.live import LiveDataset
+from foretaste.agents.live_dataset import LiveDataset
 from foretaste.agents.objects import Persona, Recommendation, Verdict
 from foretaste.agents.sentence_guard import Thing
 from foretaste.agents.tools import Tools
@@ -36,6 +36,7 @@ class Facts:
         item_id: of the item.
         item: its title, categories, brand, year and the like.
         kind: which reason it gets: shared, tag, people, near, wish, popular, fresh or trending.
+        categories: of the item.
         evidence: the chosen item that it has something in common with, else None.
         evidence_id: of that item.
         shared: categories that both have, the rarest of the catalogue first.
@@ -49,6 +50,7 @@ class Facts:
     item_id: str
     item: Thing
     kind: str
+    categories: tuple[str, ...] = ()
     evidence: Thing | None = None
     evidence_id: str = ""
     shared: tuple[str, ...] = ()
@@ -143,6 +145,7 @@ def _facts(
         item_id=item.item_id,
         item=own,
         kind=kind,
+        categories=tuple(map(prompting.clean, tools.dataset.categories_of(row))),
         evidence=evidence,
         evidence_id="" if near is None else tools.dataset.item_ids[near],
         shared=shared,

@@ -37,10 +37,10 @@ def titled(facts: Facts) -> str:
     """The title with its first categories behind it.
 
     >>> from foretaste.agents.sentence_guard import Thing
-    >>> titled(Facts("1", Thing("Ronin", ("Action", "Crime", "1998")), "people"))
-    'Ronin (Action, Crime)'
+    >>> titled(Facts("1", Thing("Ronin", ("Action", "1998")), "people", ("Action",)))
+    'Ronin (Action)'
     """
-    names = facts.item.attributes[:_BRACKETED]
+    names = facts.categories[:_BRACKETED]
     return f"{facts.item.title} ({', '.join(names)})" if names else facts.item.title
 
 

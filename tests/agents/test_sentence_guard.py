@@ -138,6 +138,7 @@ def _facts(kind: str, moment: str | None) -> Facts:
         item_id="moon",
         item=MOON,
         kind=kind,
+        categories=("Sci-Fi", "Adventure"),
         evidence=STAR if kind in ("shared", "tag") else None,
         shared=("Sci-Fi", "Adventure") if kind == "shared" else (),
         tag="lonely moon walks" if kind == "tag" else None,
