@@ -56,6 +56,9 @@ class AgentsConfig(PageSettings, frozen=True, extra="forbid"):
     candidates: int = Field(200, ge=1, description="items that each channel hands to the ranker")
     tag_depth: int = Field(50, ge=1, description="items that one tag, or the wish, finds")
     min_tags: int = Field(3, ge=1, description="valid tags below which an expert's answer fails")
+    profile: bool = Field(
+        True, description="whether a profile of the user is kept, and told to the agents"
+    )
     deadline_s: float = Field(
         120.0, gt=0, description="seconds that one call of the model may take"
     )

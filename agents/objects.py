@@ -32,7 +32,7 @@ class Request(Frozen):
         n: items wanted.
         include_consumed: whether items of the history may be recommended again.
         filters: which items are allowed at all.
-        environment: short texts about the day, instead of the data set's own; empty for none.
+        environment: short texts about the day, instead of what is known of it; empty for none.
         explain: whether each item gets its sentence.
         seed: of everything that samples.
         mode: how tags come about: planner, experts and arbiter (`hierarchical`, RecGPT-V2);

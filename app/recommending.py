@@ -176,7 +176,7 @@ async def load(
         dataset,
         config,
         surroundings=surroundings,
-        profiles=stored_profiles(dataset.name),
+        profiles=stored_profiles(dataset.name) if config.profile else None,
     )
     if engine is None:
         return loading()
