@@ -170,9 +170,10 @@ def rising(dataset: Dataset, now: float, days: int) -> list[str]:
     if dataset.info.order_only:
         return []
     recent, before = now - days * DAY, now - 2 * days * DAY
+    gone = [dataset.item_ids[row] for row in dataset.withdrawn]
     counts = (
         dataset.interactions.filter(
-            pl.col("item_id").is_not_null(),
+            pl.col("item_id").is_not_null() & ~pl.col("item_id").is_in(gone),
             pl.col("timestamp") > before,
             pl.col("timestamp") <= now,
         )

@@ -31,11 +31,6 @@ _CODES = (
 class Provider(Protocol):
     """Something that knows texts about the day: weather, trends, what is on."""
 
-    @property
-    def name(self) -> str:
-        """For warnings."""
-        ...
-
     def texts(self) -> Sequence[str]:
         """Short texts that hold now; may take seconds.
 
@@ -53,8 +48,6 @@ class HttpWeather:
         latitude, longitude: of the place, in degrees.
         timeout_s: seconds after which the service is given up.
     """
-
-    name = "weather"
 
     def __init__(self, url: str, latitude: float, longitude: float, timeout_s: float) -> None:
         if not url.startswith(("http://", "https://")):
@@ -134,8 +127,10 @@ class Kept:
             self._asked = time.monotonic()
             self._texts = tuple(map(str, self.provider.texts()))[:MOST]
             self._answered = time.monotonic()
-        except ForetasteError as error:
-            _LOG.warning("The environment goes without %s: %s", self.provider.name, error)
+        except Exception as error:  # noqa: BLE001 - foreign code: whatever it raises, we go on
+            ours = isinstance(error, ForetasteError)
+            name = type(self.provider).__name__
+            _LOG.warning("The environment goes without %s: %s", name, error, exc_info=not ours)
         finally:
             self._asking.release()
 
@@ -155,7 +150,12 @@ def installed_provider(name: str) -> Provider:
             f"environment.provider={name}: no installed package offers it as an entry point of "
             f"{GROUP} (installed: {known}); install one, or leave the setting out."
         )
-    provider: Provider = found[name].load()()
+    try:
+        provider: Provider = found[name].load()()
+    except Exception as error:  # importing and calling foreign code
+        raise InputError(
+            f"environment.provider={name} cannot be started ({error}); mend or remove the package."
+        ) from error
     return provider
 
 

@@ -218,7 +218,7 @@ def test_failing_weather_is_left_out_with_a_warning(
     service.status, service.answer = status, answer
     with caplog.at_level(logging.WARNING):
         assert _weather(service).texts(dataset) == ()
-    assert "goes without weather" in caplog.text
+    assert "goes without HttpWeather" in caplog.text
 
 
 def test_old_weather_is_asked_for_behind_the_request_and_ends(
@@ -264,11 +264,30 @@ def test_an_installed_package_may_provide(
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: townnews\nVersion: 1\n")
     (about / "entry_points.txt").write_text("[foretaste.environment]\ntown = townnews:Town\n")
     (tmp_path / "townnews.py").write_text(
-        "class Town:\n    name = 'town'\n    def texts(self):\n        return ['fair today'] * 9\n"
+        "class Town:\n    def texts(self):\n        return ['fair today'] * 9\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     assert len(Kept(installed_provider("town"), 60).texts()) == 5
     assert _texts(dataset, "provider=town", "day=false", "dataset=false") == ("fair today",)
+
+
+def test_a_failing_plug_in_is_left_out_and_a_broken_one_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    about = tmp_path / "storms-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: storms\nVersion: 1\n")
+    (about / "entry_points.txt").write_text(
+        "[foretaste.environment]\nstorm = storms:Storm\nbroken = storms:Nowhere\n"
+    )
+    (tmp_path / "storms.py").write_text(
+        "class Storm:\n    def texts(self):\n        raise ZeroDivisionError('struck')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert Kept(installed_provider("storm"), 60).texts() == ()
+    assert "goes without Storm: struck" in caplog.text
+    with pytest.raises(InputError, match="cannot be started"):
+        installed_provider("broken")
 
 
 def _chosen(dataset: Dataset, days: list[tuple[str, float]]) -> Dataset:

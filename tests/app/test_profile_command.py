@@ -104,6 +104,9 @@ def test_a_recommendation_keeps_the_profile_and_knows_the_day(
 ) -> None:
     monkeypatch.setattr("foretaste.agents.tools.load_embedder", lambda name: embedder)
     words = ["recommend", "--dataset", shop, "--user", "ann", "--engine", "none", "--n", "2"]
+    none = CliRunner().invoke(cli, [*words, "--set", "agents.profile=false", "--json", "-"])
+    assert none.exit_code == 0, none.output
+    assert not profile_path(shop).exists()
     done = CliRunner().invoke(cli, [*words, "--set", "environment.today=2026-12-24", "--json", "-"])
     assert done.exit_code == 0, done.output
     kept = stored_profiles(shop).kept(load_dataset(shop), "ann")
