@@ -61,23 +61,32 @@ def valid_tag(
         raise CheckFailed(f"tag {text!r} has {len(found)} content words, not 1 to 5")
     if key in taken:
         raise CheckFailed(f"tag {text!r} repeats another tag")
-    if repeated := repeated_item(text, lexicon, recent):
+    carried = lexicon.carried(text)  # (items,)
+    if repeated := repeated_item(found, carried, lexicon, recent):
         raise CheckFailed(f"tag {text!r} only repeats the recent choice {' '.join(repeated)!r}")
-    if not allowed[lexicon.matching(text)].any():
+    if not allowed[carried > len(set(found)) / 2].any():
         raise CheckFailed(f"tag {text!r} matches nothing in the catalogue")
     return key
 
 
-def repeated_item(text: str, lexicon: Lexicon, recent: Sequence[int]) -> list[str]:
+def repeated_item(
+    said: Sequence[str], carried: NDArray[np.int64], lexicon: Lexicon, recent: Sequence[int]
+) -> list[str]:
     """Words of the recent item that a tag only repeats; none when it says more.
 
     A tag repeats an item when the item's title has all its content words, or when no other item
     carries as many of them.
+
+    Args:
+        said: content words of the tag.
+        carried: (items,) how many of them each item carries.
+        lexicon: the catalogue's vocabulary.
+        recent: rows of the items that the person chose lately.
     """
-    said = set(words(text))
-    best = set(lexicon.best_matching(text).tolist())
+    most = carried.max(initial=0)
+    alone = most > 0 and np.count_nonzero(carried == most) == 1
     for row in recent:
         title = lexicon.title_words(row)
-        if said <= title or best == {row}:
+        if title.issuperset(said) or (alone and carried[row] == most):
             return sorted(title)
     return []

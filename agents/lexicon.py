@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from copy import copy
+from functools import lru_cache
 from importlib.resources import files
 
 import numpy as np
@@ -34,8 +35,13 @@ def words(text: str) -> list[str]:
     >>> words("The Lord of the Rings, part 2")
     ['lord', 'rings', 'part', '2']
     """
+    return list(_words(text))
+
+
+@lru_cache(maxsize=8192)
+def _words(text: str) -> tuple[str, ...]:
     found = (word.replace("’", "'").casefold() for word in _WORD.findall(text))
-    return [word for word in found if word not in STOP_WORDS]
+    return tuple(word for word in found if word not in STOP_WORDS)
 
 
 class Lexicon:
@@ -61,11 +67,6 @@ class Lexicon:
         """
         return np.flatnonzero(self.carried(text) > len(set(words(text))) / 2)
 
-    def best_matching(self, text: str) -> NDArray[np.int64]:
-        """Rows of the items that carry the most of the content words of `text`, at least one."""
-        hits = self.carried(text)
-        return np.flatnonzero((hits == hits.max(initial=0)) & (hits > 0))
-
     def carried(self, text: str) -> NDArray[np.int64]:
         """(items,) how many of the content words of `text` each item carries."""
         found = np.zeros(self.facts.items, dtype=np.int64)
@@ -73,11 +74,11 @@ class Lexicon:
             found[self.facts.carriers(word)] += 1
         return found
 
-    def title_words(self, row: int) -> set[str]:
+    def title_words(self, row: int) -> frozenset[str]:
         """The content words of an item's title and brand."""
         return self.words.names_of(row)
 
-    def fact_words(self, row: int) -> set[str]:
+    def fact_words(self, row: int) -> frozenset[str]:
         """The words that an item says about itself."""
         return self.facts.names_of(row)
 

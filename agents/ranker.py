@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from foretaste.agents.objects import Candidate, Placement, Recommendation
 from foretaste.agents.page import Offer, Page, Placed, lay_out
 from foretaste.agents.tools import Tools
@@ -85,16 +83,9 @@ def _offer(tools: Tools, candidate: Candidate, n: int, top: float) -> Offer:
         explores=explores,
         wanted=wanted,
         vector=tools.vectors[row],
-        category=_category(tools, row),
+        category=tools.lexicon.categories.rarest(row),
         persona=candidate.personas[0] if candidate.finds else None,
     )
-
-
-def _category(tools: Tools, row: int) -> str | None:
-    """The rarest category of an item, the one that says most; None where it has none."""
-    terms = tools.lexicon.categories
-    own = terms.terms_of(row)
-    return terms.names[own[np.argmax(terms.idf[own])]] if len(own) else None
 
 
 def _line(tools: Tools, placed: Placed, candidate: Candidate) -> Recommendation:

@@ -7,7 +7,7 @@ last, and are folded into them when there are more than `_BESIDE`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 _BESIDE = 1_000  # changed rows that stand beside the counted matrices
+_REMEMBERED = 20_000  # items whose terms are kept as they were looked up
 Places = tuple[NDArray[np.int64], NDArray[np.int64]]  # rows, columns
 
 
@@ -60,6 +61,7 @@ class Terms:
     idf: NDArray[np.float64]
     _counted: _Counted
     _beside: _Beside
+    _known: dict[int, frozenset[str]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, lists: Sequence[Iterable[str]]) -> Terms:
@@ -117,9 +119,20 @@ class Terms:
         start, stop = self._counted.present.indptr[row : row + 2]
         return np.asarray(self._counted.present.indices[start:stop], dtype=np.int64)
 
-    def names_of(self, row: int) -> set[str]:
+    def names_of(self, row: int) -> frozenset[str]:
         """The terms that an item carries."""
-        return {self.names[term] for term in self.terms_of(row).tolist()}
+        known = self._known.get(row)
+        if known is None:
+            known = frozenset(self.names[term] for term in self.terms_of(row).tolist())
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[row] = known
+        return known
+
+    def rarest(self, row: int) -> str | None:
+        """The term of an item that the fewest items carry; None where it has none."""
+        own = self.terms_of(row)
+        return self.names[own[self.idf[own].argmax()]] if len(own) else None
 
     def matrix_of(self, rows: Sequence[int] | NDArray[np.int64]) -> sparse.csr_matrix:
         """(n, t) binary float32, whether each of these items carries each term."""
