@@ -8,12 +8,19 @@ to the embedder as a real model's would be.
 from __future__ import annotations
 
 import itertools
+import re
 from typing import Any
 
-from foretaste.agents.schemas import ArbiterAnswer, ExpertAnswer, PlannerAnswer
+from foretaste.agents.schemas import (
+    ArbiterAnswer,
+    ExpertAnswer,
+    PlannerAnswer,
+    StyleAnswer,
+)
 from foretaste.serving.chat import Answer, Ask, Entity, Parsed, Usage
 
 PERSONAS, ITEMS_EACH, TAGS, KEPT = 3, 4, 6, 8
+_NUMBER = re.compile(r"(\d+)[.:)]? $")
 
 
 class InstantModel:
@@ -31,14 +38,36 @@ class InstantModel:
 
 
 def _said(ask: Ask[Any]) -> dict[str, Any]:
-    texts = [part.text for turn in ask.messages for part in turn.parts if isinstance(part, Entity)]
-    if ask.schema is PlannerAnswer:
-        return {"personas": _personas(texts)}
-    if ask.schema is ExpertAnswer:
+    named = _named(ask)
+    if issubclass(ask.schema, PlannerAnswer):
+        return {"personas": _personas(named)}
+    if issubclass(ask.schema, ExpertAnswer):
+        texts = [
+            part.text for turn in ask.messages for part in turn.parts if isinstance(part, Entity)
+        ]
         return {"tags": [{"tag": tag, "why": "it fits"} for tag in _tags(texts)]}
-    if ask.schema is ArbiterAnswer:
+    if issubclass(ask.schema, ArbiterAnswer):
         return {"keep": [{"tag": n, "why": "close"} for n in range(1, KEPT + 1)]}
-    return {"text": f"It is close to {_short(texts[0])}."}
+    if issubclass(ask.schema, StyleAnswer):
+        return {"tone": "plain", "first": ["relevance"], "avoid": "superlatives"}
+    sentences = [
+        {"item": number, "text": f"{_short(text)} is close to what you chose."}
+        for number, text in named.items()
+    ]
+    return {"sentences": sentences}
+
+
+def _named(ask: Ask[Any]) -> dict[int, str]:
+    """Number → text of the items that the prompt numbers."""
+    found: dict[int, str] = {}
+    before = ""
+    for part in (part for turn in ask.messages for part in turn.parts):
+        if isinstance(part, Entity):
+            number = _NUMBER.search(before)
+            if number:
+                found.setdefault(int(number[1]), part.text)
+        before = part if isinstance(part, str) else ""
+    return found
 
 
 def _short(text: str) -> str:
@@ -46,15 +75,16 @@ def _short(text: str) -> str:
     return " ".join(text.split(" (")[0].split()[:4])[:30]
 
 
-def _personas(texts: list[str]) -> list[dict[str, Any]]:
-    groups = [texts[first::PERSONAS][-ITEMS_EACH:] for first in range(PERSONAS)]
+def _personas(named: dict[int, str]) -> list[dict[str, Any]]:
+    numbers = list(named)
+    groups = [numbers[first::PERSONAS][-ITEMS_EACH:] for first in range(PERSONAS)]
     return [
         {
-            "name": f"{_short(group[-1])} {number}",
-            "why": "; ".join(group)[:120],
-            "items": [texts.index(text) + 1 for text in group],
+            "name": f"{_short(named[group[-1]])} {place}",
+            "why": "; ".join(named[number] for number in group)[:120],
+            "items": group,
         }
-        for number, group in enumerate(groups)
+        for place, group in enumerate(groups)
         if group
     ]
 
