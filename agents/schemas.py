@@ -7,7 +7,7 @@ Items and tags are named by their number in the prompt: a number cannot be missp
 from __future__ import annotations
 
 from functools import cache
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from annotated_types import MaxLen
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -40,8 +40,8 @@ def with_room(schema: type[Answered], count: int) -> type[Answered]:
     room = next(int(bound.max_length) for bound in field.metadata if isinstance(bound, MaxLen))
     if count <= room:
         return schema
-    wider = (field.annotation, Field(min_length=1, max_length=count))
-    return create_model(schema.__name__, __base__=schema, **{name: wider})
+    wider: dict[str, Any] = {name: (field.annotation, Field(min_length=1, max_length=count))}
+    return create_model(schema.__name__, __base__=schema, **wider)
 
 
 class PersonaAnswer(_Answer):
