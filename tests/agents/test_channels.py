@@ -1,0 +1,99 @@
+"""Channels on the twelve films: each finds what it should, and a candidate remembers who found it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from foretaste.agents import channels
+from foretaste.agents.context import Reader
+from foretaste.agents.objects import Tag, UserContext
+from foretaste.agents.pulse import Pulse
+from foretaste.agents.tools import Tools
+from foretaste.data.histories import Histories
+
+
+class Towers:
+    """Every item scored by its row, with the tags' number on top; four items were trained on."""
+
+    item_vectors = np.eye(4, dtype=np.float32)
+
+    def mixed(self, history: Any, tags: Any, beta: float | None = None) -> Any:
+        assert all(row < 4 for row in history)
+        return np.arange(4, dtype=np.float32) + len(tags)
+
+
+class Interest:
+    """A next-interest model that likes the second item and would never offer the others."""
+
+    name = "interest"
+
+    def scores(self, histories: Histories) -> Any:
+        out = np.full((len(histories), 12), -np.inf, dtype=np.float32)
+        out[:, 1] = 1
+        return out
+
+
+def _reader(rows: list[int], wish: str | None = None, barred: tuple[int, ...] = ()) -> Reader:
+    allowed = np.ones(12, dtype=bool)
+    allowed[[*rows, *barred]] = False
+    return Reader(
+        UserContext(user_id=None, events=(), wish=wish), np.asarray(rows, dtype=np.int32), allowed
+    )
+
+
+def _tag(text: str, persona: int) -> Tag:
+    return Tag(text=text, persona=persona, reason="", source="model")
+
+
+def test_tags_find_by_meaning_and_word_and_say_which(tools: Tools) -> None:
+    tags = [_tag("mars colony", 0), _tag("paris spring", 1)]
+    short = replace(tools, config=tools.config.model_copy(update={"tag_depth": 1}))
+    found = channels.by_tags(short, _reader([0]), tags)
+    assert set(found.rows) == {2, 4}
+    for row, text, persona in ((2, "mars colony", 0), (4, "paris spring", 1)):
+        first = found.finds[row][0]
+        assert (first.tag, first.persona, first.rank) == (text, persona, 1)
+        assert first.score == pytest.approx(2 / 61, abs=1e-5), "first by meaning and by word"
+    assert not channels.by_tags(tools, _reader([0]), []).rows
+
+
+def test_a_word_is_found_by_itself(tools: Tools) -> None:
+    hits = tools.by_word(["ferry"], 3, np.ones(12, dtype=bool))
+    assert hits.rows[0].tolist() == [10, -1, -1]
+
+
+def test_nothing_that_is_barred_is_found(tools: Tools) -> None:
+    reader = _reader([0], wish="moon station", barred=(1, 2))
+    config = tools.config.model_copy(update={"candidates": 12})
+    ready = replace(tools, towers=Towers(), interest=Interest(), config=config)
+    for found in channels.every(ready, reader, [_tag("mars colony", 0)]):
+        assert not {0, 1, 2} & set(found.rows), found.channel
+
+
+def test_a_candidate_remembers_every_channel_with_place_and_score(tools: Tools) -> None:
+    times = np.array([0, 0, 100 * 86_400, 100 * 86_400])
+    pulse = Pulse(np.array([0, 1, 1, 2], dtype=np.int32), times, 12, 30)
+    ready = replace(tools, towers=Towers(), interest=Interest(), pulse=pulse)
+    found = channels.every(ready, _reader([0], wish="moon station"), [_tag("moon station", 3)])
+    names = {one.channel for one in found}
+    assert names == {"collaborative", "tags", "wish", "towers", "interest", "fresh", "trending"}
+    moon = next(one for one in channels.merge(ready, found) if one.item_id == "space-2")
+    assert set(moon.ranks) == set(moon.scores) == names - {"fresh"}
+    assert moon.ranks["wish"] == moon.ranks["interest"] == 1
+    assert moon.scores["towers"] == 2.0, "its row, and one tag"
+    assert moon.ranks["towers"] == 3
+    assert moon.personas == (3,)
+    fresh = next(one for one in found if one.channel == "fresh")
+    assert fresh.rows == [2]
+
+
+def test_untrained_and_timeless_parts_find_nothing(tools: Tools) -> None:
+    names = [one.channel for one in channels.every(tools, _reader([0]), [])]
+    assert names == ["collaborative"]
+    assert [one.channel for one in channels.every(tools, _reader([]), [])] == ["popular"]
+    later = channels.by_towers(replace(tools, towers=Towers()), _reader([2, 9]), [])
+    assert later.rows == [3, 1, 0], "a history item that came after training is left out"
