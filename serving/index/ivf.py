@@ -9,8 +9,8 @@ items when the index is built (`calibration`), so that 99 % of the true 100 near
 Why not HNSW, and what one look cost: docs/log.md, "The item index".
 
 Filters decide which groups are looked into: groups without an allowed item are passed over, and the
-search goes on until it has seen as many allowed items as an unfiltered search sees items. Up to
-`_NARROW` allowed items are all compared, and k are found whenever k are allowed.
+search goes on until it has seen √share times as many allowed items as an unfiltered search sees items.
+Up to `_NARROW` allowed items are all compared, and k are found whenever k are allowed.
 """
 
 from __future__ import annotations
@@ -119,17 +119,17 @@ class IvfIndex:
         check_mask(allowed, self._info.items)
         checked = as_vectors(queries, self._info.dimension)
         possible = self._info.items if allowed is None else int(np.count_nonzero(allowed))
-        if allowed is not None and possible <= max(_NARROW, k):
-            return self._compare_all(checked, k, np.flatnonzero(allowed))
+        if possible <= max(_NARROW, k):
+            everything = np.ones(self._info.items, dtype=bool) if allowed is None else allowed
+            return self._compare_all(checked, k, np.flatnonzero(everything))
         share = possible / self._info.items
         if allowed is None or share >= _WIDE:
             probes = min(self._groups.nlist, int(np.ceil(self._info.probes / share)))
             found = _search(self._index, checked, k, probes, allowed)
         else:
             found = self._search_narrow(checked, k, allowed)
-        wanted = min(k, possible)
-        if (found.rows[:, wanted - 1 : wanted] < 0).any():  # the groups held too few
-            found = _search(self._index, checked, k, self._groups.nlist, allowed)
+        if (found.rows[:, -1] < 0).any():  # the groups held too few, or codes told nothing apart
+            found = _one_look(self._index.refine_index, checked, k, allowed)
         return found
 
     def save(self, folder: Path) -> None:
@@ -160,7 +160,8 @@ class IvfIndex:
             order = self._coarse.search(queries, lists)[1]  # (q, lists), nearest group first
         seen = members[order].cumsum(axis=1)  # (q, lists)
         groups = filled[order].cumsum(axis=1)  # (q, lists), of those that hold allowed items
-        enough = max(k, self._info.probes * self._info.items // lists)
+        usual = self._info.probes * self._info.items / lists  # seen without a filter
+        enough = max(k, usual * np.sqrt(np.count_nonzero(allowed) / self._info.items))
         needed = np.where(seen < enough, groups + 1, 1).max(initial=1)
         probes = min(int(needed), max(1, int(filled.sum())))
         return _search(self._index, queries, k, probes, allowed, filled)
@@ -279,6 +280,20 @@ def _search(
         hits = as_hits(*index.search(queries, k, params=both))
     kept.clear()
     return hits
+
+
+def _one_look(
+    vectors: Any, queries: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None
+) -> Hits:
+    """The k best of all allowed vectors, each compared by its 16-bit numbers."""
+    with few_threads(len(queries)):
+        if allowed is None:
+            return as_hits(*vectors.search(queries, k))
+        chosen = faiss.SearchParameters()
+        bits, chosen.sel = selecting(allowed)
+        answer = vectors.search(queries, k, params=chosen)
+        del bits  # FAISS reads them during the search
+    return as_hits(*answer)
 
 
 def _list_of_rows(index: Any) -> NDArray[np.intp]:

@@ -5,26 +5,29 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
+import faiss
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from foretaste.data.errors import ForetasteError
 from foretaste.serving.index.base import IndexInfo
 from foretaste.serving.index.calibration import TARGET_RECALL
 from foretaste.serving.index.exact import ExactIndex
 from foretaste.serving.index.ivf import IvfIndex, list_count
 from foretaste.serving.index.opened import load_index
+from foretaste.serving.index.saved import write_faiss, write_saved
 
 ITEMS, WIDTH = 6000, 24
 
 
-def info(items: int) -> IndexInfo:
+def info(items: int, width: int = WIDTH) -> IndexInfo:
     return IndexInfo(
         kind="ivf",
         items=items,
-        dimension=WIDTH,
+        dimension=width,
         catalogue_fingerprint="cat",
         embedder_fingerprint="emb",
     )
@@ -49,6 +52,58 @@ def pair(clustered: NDArray[np.float32]) -> tuple[IvfIndex, ExactIndex]:
 
 def test_groups_grow_with_the_root_of_the_catalogue() -> None:
     assert [list_count(items) for items in (0, 1, 10_000, 1_000_000)] == [4, 4, 512, 4096]
+
+
+@pytest.mark.parametrize("width", [2, 3], ids=["pairs of numbers", "an odd number of them"])
+def test_by_hand_a_handful_of_items_in_order(width: int) -> None:
+    items = np.zeros((5, width), dtype=np.float32)
+    items[:, 0], items[:, 1] = [1, 0.8, 0.6, 0, -1], [0, 0.6, 0.8, 1, 0]
+    index = IvfIndex.build(info(5, width), list("abcde"), items, items[:0])
+    hits = index.search(items[:1], 7)
+    assert hits.rows[0].tolist() == [0, 1, 2, 3, 4, -1, -1]
+    np.testing.assert_allclose(hits.scores[0, :5], [1, 0.8, 0.6, 0, -1], atol=1e-3)
+    assert hits.scores[0, 5] == -np.inf
+    allowed = np.array([False, True, False, True, False])
+    assert index.search(items[:1], 3, allowed).rows[0].tolist() == [1, 3, -1]
+    assert index.search(items[:1], 2, np.zeros(5, dtype=bool)).rows[0].tolist() == [-1, -1]
+
+
+def test_items_that_are_all_alike_are_found_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("foretaste.serving.index.ivf._NARROW", 10)
+    items = np.tile(np.array([[0.6, 0.8]], dtype=np.float32), (300, 1))
+    index = IvfIndex.build(info(300, 2), [str(row) for row in range(300)], items, items[:0])
+    allowed = np.arange(300) % 3 > 0
+    for query in (items[:1], -items[:1]):
+        assert len(set(index.search(query, 20).rows[0].tolist()) - {-1}) == 20
+        rows = index.search(query, 20, allowed).rows[0]
+        assert len(set(rows.tolist())) == 20
+        assert allowed[rows].all()
+
+
+def test_an_index_of_an_earlier_form_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    coarse = faiss.IndexFlatIP(WIDTH)
+    form, metric = faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
+    old = faiss.IndexIVFScalarQuantizer(coarse, WIDTH, 4, form, metric, False)
+    write_saved(tmp_path, info(0), [], write_faiss(old))
+    with pytest.raises(ForetasteError, match=r"earlier version.*build the item index again"):
+        load_index(tmp_path, "cat", "emb")
+
+
+def test_filtered_recall_is_near_that_without_a_filter(
+    pair: tuple[IvfIndex, ExactIndex],
+    clustered: NDArray[np.float32],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("foretaste.serving.index.ivf._NARROW", 10)  # so that groups are searched
+    ours, exact = pair
+    queries = clustered[::20] + 0.1 * np.random.default_rng(6).normal(size=(300, WIDTH))
+    queries = queries.astype(np.float32)
+    random = np.random.default_rng(2)
+    for share in (0.7, 0.3, 0.05):
+        for allowed in (random.random(ITEMS) < share, np.arange(ITEMS) < share * ITEMS):
+            truth, found = exact.search(queries, 20, allowed), ours.search(queries, 20, allowed)
+            pairs = zip(truth.rows, found.rows, strict=True)
+            assert np.mean([np.isin(a, b).mean() for a, b in pairs]) >= 0.97
 
 
 def test_recall_is_what_it_says(
@@ -88,7 +143,7 @@ def test_k_are_given_whenever_k_are_allowed(
         rows = found.rows[0][found.rows[0] >= 0]
         assert len(rows) == len(set(rows.tolist())) == min(k, int(allowed.sum()))
         assert allowed[rows].all()
-        if allowed.sum() <= 100:  # few enough to be compared one by one
+        if allowed.sum() <= 5_000:  # few enough to be compared one by one
             np.testing.assert_allclose(found.scores, truth.scores, atol=2e-3)
 
 
