@@ -20,6 +20,7 @@ TOKENS_EACH = 32  # that a model may write about one kept tag
 BEST = 10  # finds of a tag that its validity is judged by
 # Of relevance, consistency, specificity, validity and coverage; chosen on validation users.
 WEIGHTS = (0.2, 0.2, 0.2, 0.2, 0.2)
+VOICE = 0.0
 
 
 def arbiter_messages(
@@ -101,7 +102,8 @@ def chosen(
 ) -> list[Verdict]:
     """The fallback: the best tags by five scores, every persona heard in turn, none found twice."""
     sheet = scored(tools, reader, personas, proposed)
-    return choosing.choose(proposed, sheet, tools.config.kept, limits(tools), WEIGHTS)
+    voices = [max(len(one.evidence), 1) ** VOICE for one in personas]
+    return choosing.choose(proposed, sheet, tools.config.kept, limits(tools), WEIGHTS, voices)
 
 
 def scored(

@@ -34,7 +34,7 @@ def expert_messages(tools: Tools, reader: Reader, persona: Persona) -> tuple[Mes
     titles = {event.item_id: event.title for event in reader.context.events}
     chosen = [
         prompting.entity(item_id, short_title(titles[item_id]))
-        for item_id in persona.evidence[-tools.config.evidence_items :]
+        for item_id in persona.evidence[: tools.config.evidence_items]
     ]
     return prompting.messages(
         "expert",

@@ -63,12 +63,7 @@ async def follow(
         tools.config,
         node="route_persona",
         label=angle.name,
-        messages=lambda: prompting.messages(
-            "route_persona",
-            context=prompting.context_lines(reader.context),
-            history=history.text,
-            angle=angle.said,
-        ),
+        messages=lambda: persona_messages(reader, history.text, number),
         schema=PersonaAnswer,
         max_tokens=planner.TOKENS_EACH + 32,
         check=lambda answer: planner.checked([answer], history, tools)[0],
@@ -89,6 +84,16 @@ async def follow(
         seed=seed,
     )
     return persona, proposal, [mined, predicted]
+
+
+def persona_messages(reader: Reader, history: str, number: int) -> tuple[Message, ...]:
+    """A route's first prompt: the whole history and the angle to look from."""
+    return prompting.messages(
+        "route_persona",
+        context=prompting.context_lines(reader.context),
+        history=history,
+        angle=ANGLES[number].said,
+    )
 
 
 def tags_messages(
