@@ -144,27 +144,33 @@ def _filled(offers: Sequence[Offer], n: int, settings: PageSettings) -> list[Pla
     vectors = np.stack([offer.vector for offer in pool]).astype(np.float64)  # (m, d)
     way = diversity(settings.diversity, relevance, vectors, settings.diversity_weight)
     caps = _Caps.of(n, settings)
-    left, page = dict.fromkeys(range(len(pool))), list[Placed]()
+    taken, page = np.zeros(len(pool), dtype=bool), list[Placed]()
     told: set[int] = set()
-    while left and len(page) < n:
-        barred = {place: caps.against(pool[place]) for place in left}
-        free = [place for place in left if barred[place] is None] or list(left)
-        gains = way.gains()
-        best = max(free, key=lambda place: (gains[place], -place))
-        aside = [place for place in left if place < best and place not in told]
-        told.update(aside[:_TOLD])
+    while len(page) < min(n, len(pool)):
+        best = _first_free(np.where(taken, -np.inf, way.gains()), pool, caps)
+        before = (int(place) for place in np.flatnonzero(~taken[:best]))
+        aside = [place for place in before if place not in told][:_TOLD]
+        told.update(aside)
         reasons = [
             PassedOver(
                 item_id=pool[place].item_id,
-                reason=barred[place] or "more like the items above than it is more relevant",
+                reason=caps.against(pool[place])
+                or "more like the items above than it is more relevant",
             )
-            for place in aside[:_TOLD]
+            for place in aside
         ]
         page.append(Placed(pool[best], passed_over=tuple(reasons)))
         caps.add(pool[best])
         way.take(best)
-        del left[best]
+        taken[best] = True
     return page
+
+
+def _first_free(gains: NDArray[np.float64], pool: Sequence[Offer], caps: _Caps) -> int:
+    """The place of the highest gain that no cap bars; the highest of all when all are barred."""
+    order = np.argsort(-gains, kind="stable")
+    left = order[: int((gains > -np.inf).sum())]
+    return int(next((place for place in left if caps.against(pool[place]) is None), order[0]))
 
 
 def _explored(
