@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from scipy import sparse
 
 _BESIDE = 1_000  # changed rows that stand beside the counted matrices
 _REMEMBERED = 20_000  # items whose terms are kept as they were looked up
+Kept = TypeVar("Kept")
 Places = tuple[NDArray[np.int64], NDArray[np.int64]]  # rows, columns
 
 
@@ -62,6 +64,7 @@ class Terms:
     _counted: _Counted
     _beside: _Beside
     _known: dict[int, frozenset[str]] = field(default_factory=dict, repr=False, compare=False)
+    _rare: dict[int, str | None] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, lists: Sequence[Iterable[str]]) -> Terms:
@@ -124,15 +127,16 @@ class Terms:
         known = self._known.get(row)
         if known is None:
             known = frozenset(self.names[term] for term in self.terms_of(row).tolist())
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            self._known[row] = known
+            _remember(self._known, row, known)
         return known
 
     def rarest(self, row: int) -> str | None:
         """The term of an item that the fewest items carry; None where it has none."""
-        own = self.terms_of(row)
-        return self.names[own[self.idf[own].argmax()]] if len(own) else None
+        if row not in self._rare:
+            own = self.terms_of(row)
+            name = self.names[own[self.idf[own].argmax()]] if len(own) else None
+            _remember(self._rare, row, name)
+        return self._rare[row]
 
     def matrix_of(self, rows: Sequence[int] | NDArray[np.int64]) -> sparse.csr_matrix:
         """(n, t) binary float32, whether each of these items carries each term."""
@@ -200,6 +204,13 @@ class Terms:
             if row < len(stale):
                 stale[row] = True
         return _Beside(terms, by_term, stale)
+
+
+def _remember(known: dict[int, Kept], row: int, kept: Kept) -> None:
+    """Keep what was looked up about an item; start anew when there is too much of it."""
+    if len(known) >= _REMEMBERED:
+        known.clear()
+    known[row] = kept
 
 
 def _idf(items: int, held: NDArray[np.int64]) -> NDArray[np.float64]:
