@@ -89,6 +89,36 @@ class ItemIndex(Protocol):
         ...
 
 
+class Catalogued:
+    """What an index of every kind knows about its items.
+
+    Args:
+        info: what it is made of.
+        item_ids: n ids in row order.
+    """
+
+    def __init__(self, info: IndexInfo, item_ids: Sequence[str]) -> None:
+        self._info, self._item_ids = info, item_ids
+
+    @property
+    def info(self) -> IndexInfo:
+        """What it was made of."""
+        return self._info
+
+    @property
+    def item_ids(self) -> Sequence[str]:
+        """Item ids; an item's row is its place here."""
+        return self._item_ids
+
+    def _checked(
+        self, queries: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None
+    ) -> NDArray[np.float32]:
+        """(q, d) the queries of a search, once its arguments are found to be in order."""
+        check_k(k)
+        check_mask(allowed, self._info.items)
+        return as_vectors(queries, self._info.dimension)
+
+
 def as_vectors(vectors: NDArray[np.float32], dimension: int) -> NDArray[np.float32]:
     """`vectors` as (n, dimension) contiguous float32, checked.
 

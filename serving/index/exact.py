@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from foretaste.serving.index.base import (
+    Catalogued,
     Hits,
     IndexInfo,
     as_vectors,
-    check_k,
-    check_mask,
     check_pairs,
 )
 from foretaste.serving.index.saved import write_faiss, write_saved
@@ -23,7 +23,7 @@ from foretaste.serving.index.saved import write_faiss, write_saved
 _SMALL_BATCH = 16  # queries; FAISS compares fewer than 20 one after the other anyway
 
 
-class ExactIndex:
+class ExactIndex(Catalogued):
     """All vectors in memory (4 d bytes an item), nothing approximated.
 
     Args:
@@ -33,7 +33,8 @@ class ExactIndex:
     """
 
     def __init__(self, info: IndexInfo, item_ids: Sequence[str], index: faiss.IndexFlatIP) -> None:
-        self._info, self._item_ids, self._index = info, item_ids, index
+        super().__init__(info, item_ids)
+        self._index = index
 
     @classmethod
     def build(
@@ -45,16 +46,6 @@ class ExactIndex:
         index.add(as_vectors(vectors, info.dimension))
         return cls(info, item_ids, index)
 
-    @property
-    def info(self) -> IndexInfo:
-        """What it was made of."""
-        return self._info
-
-    @property
-    def item_ids(self) -> Sequence[str]:
-        """Item ids; an item's row is its place here."""
-        return self._item_ids
-
     def vectors_of(self, rows: Sequence[int]) -> NDArray[np.float32]:
         """(n, d) float32, the vectors of these items."""
         wanted = np.asarray(rows, dtype=np.int64)
@@ -65,22 +56,26 @@ class ExactIndex:
         self, queries: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None = None
     ) -> Hits:
         """The k items with the largest inner product, of those that are allowed (see `base`)."""
-        check_k(k)
-        check_mask(allowed, self._info.items)
-        checked = as_vectors(queries, self._info.dimension)
-        with few_threads(len(checked)):
-            if allowed is None:
-                return as_hits(*self._index.search(checked, k))
-            bits, selector = selecting(allowed)
-            chosen = faiss.SearchParameters()
-            chosen.sel = selector
-            answer = self._index.search(checked, k, params=chosen)
-            del bits  # FAISS reads them during the search
-        return as_hits(*answer)
+        checked = self._checked(queries, k, allowed)
+        return compare_all(self._index, checked, k, allowed)
 
     def save(self, folder: Path) -> None:
         """Keep it in `folder`, replacing what an earlier save left there in one step."""
         write_saved(folder, self._info, self._item_ids, write_faiss(self._index))
+
+
+def compare_all(
+    vectors: Any, queries: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None
+) -> Hits:
+    """The k best of all allowed vectors of a flat FAISS index, each compared with each query."""
+    with few_threads(len(queries)):
+        if allowed is None:
+            return as_hits(*vectors.search(queries, k))
+        chosen = faiss.SearchParameters()
+        bits, chosen.sel = selecting(allowed)
+        answer = vectors.search(queries, k, params=chosen)
+        del bits  # FAISS reads them during the search
+    return as_hits(*answer)
 
 
 @contextmanager

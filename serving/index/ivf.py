@@ -26,15 +26,14 @@ from numpy.typing import NDArray
 from foretaste.data.errors import ForetasteError
 from foretaste.data.progress import Meter, meter
 from foretaste.serving.index.base import (
+    Catalogued,
     Hits,
     IndexInfo,
     as_vectors,
-    check_k,
-    check_mask,
     check_pairs,
 )
 from foretaste.serving.index.calibration import DEPTH, Truth, choose_probes
-from foretaste.serving.index.exact import as_hits, few_threads, selecting
+from foretaste.serving.index.exact import as_hits, compare_all, few_threads, selecting
 from foretaste.serving.index.saved import write_faiss, write_saved
 
 _PROBES = (16, 32, 64, 96, 128, 192, 256, 384, 512, 768)  # groups to look into, tried in this order
@@ -48,7 +47,7 @@ _NARROW = 5_000  # allowed items that are all compared, however far they lie
 _WIDE = 0.5  # share of allowed items from which on a filter hardly changes the way
 
 
-class IvfIndex:
+class IvfIndex(Catalogued):
     """n vectors in about 4 √n groups. Build it with `build`; it is searched from many threads.
 
     Args:
@@ -66,7 +65,8 @@ class IvfIndex:
                 "The item index was saved in the form of an earlier version; delete its folder and "
                 "build the item index again."
             )
-        self._info, self._item_ids, self._index = info, item_ids, index
+        super().__init__(info, item_ids)
+        self._index = index
         groups: Any = faiss.downcast_index(index.base_index)
         self._groups = groups
         self._coarse: Any = faiss.downcast_index(groups.quantizer)
@@ -95,16 +95,6 @@ class IvfIndex:
         measured = info.model_copy(update={"probes": probes, "recall": round(recall, 4)})
         return cls(measured, item_ids, index)
 
-    @property
-    def info(self) -> IndexInfo:
-        """What it was made of."""
-        return self._info
-
-    @property
-    def item_ids(self) -> Sequence[str]:
-        """Item ids; an item's row is its place here."""
-        return self._item_ids
-
     def vectors_of(self, rows: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:
         """(n, d) float32, the vectors of these items, as rounded to 16 bits."""
         wanted = np.asarray(rows, dtype=np.int64)
@@ -115,13 +105,11 @@ class IvfIndex:
         self, queries: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None = None
     ) -> Hits:
         """The k items with the largest inner product, of those that are allowed (see `base`)."""
-        check_k(k)
-        check_mask(allowed, self._info.items)
-        checked = as_vectors(queries, self._info.dimension)
+        checked = self._checked(queries, k, allowed)
         possible = self._info.items if allowed is None else int(np.count_nonzero(allowed))
         if possible <= max(_NARROW, k):
             everything = np.ones(self._info.items, dtype=bool) if allowed is None else allowed
-            return self._compare_all(checked, k, np.flatnonzero(everything))
+            return self._compare_few(checked, k, np.flatnonzero(everything))
         share = possible / self._info.items
         if allowed is None or share >= _WIDE:
             probes = min(self._groups.nlist, int(np.ceil(self._info.probes / share)))
@@ -129,14 +117,14 @@ class IvfIndex:
         else:
             found = self._search_narrow(checked, k, allowed)
         if (found.rows[:, -1] < 0).any():  # the groups held too few, or codes told nothing apart
-            found = _one_look(self._index.refine_index, checked, k, allowed)
+            found = compare_all(self._index.refine_index, checked, k, allowed)
         return found
 
     def save(self, folder: Path) -> None:
         """Keep it in `folder`, replacing what an earlier save left there in one step."""
         write_saved(folder, self._info, self._item_ids, write_faiss(self._index))
 
-    def _compare_all(self, queries: NDArray[np.float32], k: int, rows: NDArray[np.int64]) -> Hits:
+    def _compare_few(self, queries: NDArray[np.float32], k: int, rows: NDArray[np.int64]) -> Hits:
         """The k best of these few rows."""
         depth = min(k, len(rows))
         found = np.full((len(queries), k), -1, dtype=np.int32)
@@ -280,20 +268,6 @@ def _search(
         hits = as_hits(*index.search(queries, k, params=both))
     kept.clear()
     return hits
-
-
-def _one_look(
-    vectors: Any, queries: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None
-) -> Hits:
-    """The k best of all allowed vectors, each compared by its 16-bit numbers."""
-    with few_threads(len(queries)):
-        if allowed is None:
-            return as_hits(*vectors.search(queries, k))
-        chosen = faiss.SearchParameters()
-        bits, chosen.sel = selecting(allowed)
-        answer = vectors.search(queries, k, params=chosen)
-        del bits  # FAISS reads them during the search
-    return as_hits(*answer)
 
 
 def _list_of_rows(index: Any) -> NDArray[np.intp]:

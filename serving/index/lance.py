@@ -33,11 +33,10 @@ from numpy.typing import NDArray
 from foretaste.data.errors import ForetasteError, InputError
 from foretaste.data.progress import meter
 from foretaste.serving.index.base import (
+    Catalogued,
     Hits,
     IndexInfo,
     as_vectors,
-    check_k,
-    check_mask,
 )
 from foretaste.serving.index.calibration import DEPTH, Truth, choose_probes
 from foretaste.serving.index.saved import write_saved
@@ -53,7 +52,7 @@ _SMALLEST_CACHE = 64 << 20  # bytes
 _WHERE_FILE, _TABLE_FOLDER = "where.json", "lance"
 
 
-class LanceIndex:
+class LanceIndex(Catalogued):
     """n vectors in a LanceDB table. Build it with `build`; it is searched from many threads.
 
     Args:
@@ -67,7 +66,7 @@ class LanceIndex:
     """
 
     def __init__(self, info: IndexInfo, item_ids: Sequence[str], uri: str, name: str) -> None:
-        self._info, self._item_ids = info, item_ids
+        super().__init__(info, item_ids)
         self._uri, self._name = uri, name
         self._table: Any = _opened(uri, name)
         count = self._table.count_rows()
@@ -124,16 +123,6 @@ class LanceIndex:
         where = json.loads((place / _WHERE_FILE).read_text(encoding="utf-8"))
         return cls(info, item_ids, where["uri"] or str(place / _TABLE_FOLDER), where["name"])
 
-    @property
-    def info(self) -> IndexInfo:
-        """What it was made of."""
-        return self._info
-
-    @property
-    def item_ids(self) -> Sequence[str]:
-        """Item ids; an item's row is its place here."""
-        return self._item_ids
-
     def vectors_of(self, rows: Sequence[int]) -> NDArray[np.float32]:
         """(n, d) float32, the vectors of these items, read from the table."""
         wanted, places = np.unique(np.asarray(rows, dtype=np.int64), return_inverse=True)
@@ -147,9 +136,7 @@ class LanceIndex:
         Raises:
             ForetasteError: the table cannot be read any more.
         """
-        check_k(k)
-        check_mask(allowed, self._info.items)
-        checked = as_vectors(queries, self._info.dimension)
+        checked = self._checked(queries, k, allowed)
         if allowed is not None and allowed.all():
             allowed = None
         everything = np.arange(self._info.items) if allowed is None else np.flatnonzero(allowed)
