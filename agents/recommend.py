@@ -118,12 +118,13 @@ def result(tools: Tools, request: Request, run: Run, *, traced: bool = False) ->
     """The object that `foretaste recommend --json` prints.
 
     Keys: user_id, history, personas, tags, recommendations, exploration_share (of the page),
-    timings_ms (wall, by node), tokens (by node, and in all), fallbacks (by node: calls, how many fell back, why), versions,
-    and beside them dataset, wish, n, seed and steps (every call); with `traced` also trace
-    (`trace_of`).
+    timings_ms (wall, by node), tokens (by node, and in all), fallbacks (by node: calls, how many
+    fell back, why), versions, and beside them dataset, wish, n, seed and steps (every call, in the
+    order of their start); with `traced` also trace (`trace_of`).
     """
     state = run.state
-    steps, spent = state["steps"], wall_ms(state["spans"])
+    steps = sorted(state["steps"], key=lambda step: step.at)  # not as they came: the same again
+    spent = wall_ms(state["spans"])
     trace = {"trace": trace_of(state["spans"], steps, run.kept)} if traced else {}
     return {
         "user_id": request.user_id,
