@@ -14,6 +14,7 @@ from foretaste.agents.tools import Tools
 from foretaste.data.histories import Histories
 from foretaste.serving.index.base import Hits
 from foretaste.serving.index.fusion import reciprocal_rank
+from foretaste.serving.rules.base import zscores
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,19 @@ def next_interest(tools: Tools, reader: Reader) -> Found:
 
 
 def collaborative(tools: Tools, reader: Reader) -> Found:
-    """The best untrained rule of this data set; for an empty history what is popular."""
-    scores = tools.rule.scores(Histories.from_lists([reader.rows.tolist()]))[0]  # (items,)
-    return _best("collaborative" if len(reader.rows) else "popular", scores, tools, reader)
+    """The best untrained rule of this data set; for an empty history what is popular.
+
+    Towers that validation gave a weight beside this very rule are added to it, both as z-scores.
+    """
+    scores = tools.rule.scores(Histories.from_lists([reader.rows.tolist()]))  # (1, items)
+    if not len(reader.rows):
+        return _best("popular", scores[0], tools, reader)
+    towers = tools.towers
+    if towers is not None and towers.record.weight and towers.record.rule == tools.rule.name:
+        rows = reader.rows[reader.rows < len(towers.item_vectors)]
+        own = zscores(towers.scores(Histories.from_lists([rows.tolist()])))  # (1, at training)
+        zscores(scores)[:, : own.shape[1]] += np.float32(towers.record.weight) * own
+    return _best("collaborative", scores[0], tools, reader)
 
 
 def fresh(tools: Tools, reader: Reader) -> Found:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,21 +25,11 @@ from foretaste.serving.index.base import Hits, ItemIndex
 from foretaste.serving.index.live import LiveIndex
 from foretaste.serving.index.opened import open_index
 from foretaste.serving.index.text import TextIndex
-from foretaste.serving.rules.base import Scorer, Scores
+from foretaste.serving.rules.base import Scorer
 from foretaste.serving.rules.select import best_untrained
 
-
-class TowersScorer(Protocol):
-    """Trained user, item and tag towers (`serving/towers.py`)."""
-
-    @property
-    def item_vectors(self) -> Scores:
-        """(items, dim) float32; items that came after training are not among them."""
-        ...
-
-    def mixed(self, history: NDArray[np.int32], tags: Scores, beta: float | None = None) -> Scores:
-        """(items,) float32, β y_col + (1 - β) y_sem, from (n, d) sentence vectors of tags."""
-        ...
+if TYPE_CHECKING:
+    from foretaste.serving.towers import Towers
 
 
 @dataclass(frozen=True)
@@ -71,7 +61,7 @@ class Tools:
     index: ItemIndex | LiveIndex
     rule: Scorer
     pulse: Pulse | None = None
-    towers: TowersScorer | None = None
+    towers: Towers | None = None
     interest: Scorer | None = None
     model: ChatModel | None = None
     surroundings: Surroundings | None = None
@@ -130,7 +120,7 @@ def load_tools(
     )
 
 
-def _towers(dataset: Dataset, embedder: Embedder) -> TowersScorer | None:
+def _towers(dataset: Dataset, embedder: Embedder) -> Towers | None:
     """The towers that `foretaste finetune towers` made for this data set, if they fit."""
     if not (home() / "towers" / safe_name(dataset.name)).exists():
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,11 @@ class Towers:
     """Every item scored by its row, with the tags' number on top; four items were trained on."""
 
     item_vectors = np.eye(4, dtype=np.float32)
+    record = SimpleNamespace(rule="counts", weight=0.0)
+
+    def scores(self, histories: Histories) -> Any:
+        assert all(row < 4 for row in histories.rows)
+        return np.array([[0, 0, 0, 9]], dtype=np.float32)
 
     def mixed(self, history: Any, tags: Any, beta: float | None = None) -> Any:
         assert all(row < 4 for row in history)
@@ -97,3 +103,12 @@ def test_untrained_and_timeless_parts_find_nothing(tools: Tools) -> None:
     assert [one.channel for one in channels.every(tools, _reader([]), [])] == ["popular"]
     later = channels.by_towers(replace(tools, towers=Towers()), _reader([2, 9]), [])
     assert later.rows == [3, 1, 0], "a history item that came after training is left out"
+
+
+def test_towers_that_validation_gave_a_weight_help_the_rule(tools: Tools) -> None:
+    ready = replace(tools, towers=Towers())
+    plain = channels.collaborative(ready, _reader([0, 9]))
+    ready.towers.record = SimpleNamespace(rule="counts", weight=5.0)
+    assert channels.collaborative(ready, _reader([0, 9])).rows[0] == 3
+    ready.towers.record = SimpleNamespace(rule="another", weight=5.0)
+    assert channels.collaborative(ready, _reader([0, 9])).rows == plain.rows
