@@ -68,7 +68,7 @@ def predicted_conversion(candidate: Candidate, beyond: int) -> float:
     >>> predicted_conversion(Candidate(item_id="a", ranks={"collaborative": 1}), 201)
     1.0
     """
-    place = min((candidate.ranks.get(channel, beyond) for channel in UTILITY), default=beyond)
+    place = min(candidate.ranks.get(channel, beyond) for channel in UTILITY)
     return float(place**-_FALL * max(len(candidate.finds), 1) ** _LIFT)
 
 
