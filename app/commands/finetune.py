@@ -33,7 +33,7 @@ def towers(
 ) -> None:
     """Three towers: users, items and tags in one space, served beside the untrained rules.
 
-    Learns from the training part of the leave-one-out split; docs/towers.md says how well it does.
+    Learns from the training part of the leave-one-out split; docs/towers.md says what is learnt.
     """
     from foretaste.finetune.towers.config import load_config
     from foretaste.finetune.towers.train import train
