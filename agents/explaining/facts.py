@@ -83,7 +83,7 @@ def facts_of(
     with it; for an item that a persona's tag found, among that persona's evidence if any of it shares.
     """
     rows = [tools.dataset.row_of[item.item_id] for item in page]
-    owner = {verdict.tag.text: verdict.tag.persona for verdict in verdicts}
+    owner = {one.tag.text: one.tag.persona for one in verdicts if one.kept}
     newest = reader.rows[-tools.config.history_items :]
     history = np.unique(newest).astype(np.int64)  # (chosen,)
     common = _common(tools, rows, history)  # (page, chosen) how many categories they share

@@ -288,7 +288,10 @@ def test_a_tag_that_says_more_than_the_catalogue_is_kept_to_its_person(tools: To
             reason="r",
             source="model",
         )
-        (facts,) = facts_of(tools, reader, [item], verdicts=[own])
+        other = own.model_copy(
+            update={"tag": own.tag.model_copy(update={"persona": 1}), "kept": False}
+        )
+        (facts,) = facts_of(tools, reader, [item], verdicts=[own, other])
         assert (facts.tag, facts.kind, facts.persona) == (tag, "tag", 0)
         return facts.private
 
