@@ -1,4 +1,4 @@
-"""`foretaste bench`: how fast this machine serves."""
+"""`foretaste bench`: how fast this machine serves, and what each way to the tags is worth."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import typer
 
 from foretaste.app.console import JsonOption, emit, say
 
-group = typer.Typer(help="Measure how fast this machine serves.", no_args_is_help=True)
+group = typer.Typer(help="Measure speed, and the agents.", no_args_is_help=True)
 
 
 @group.callback()
 def _group() -> None:
-    """Measure how fast this machine serves."""
+    """Measure how fast this machine serves, and the agents against simpler ways."""
 
 
 @group.command("serving")
@@ -63,4 +63,56 @@ def serving(
     )
     for name, value in figures.items():
         say(f"{name}: {value}")
+    emit(figures, json_target)
+
+
+@group.command("agents")
+def agents(
+    dataset: Annotated[
+        str, typer.Option(metavar="NAME", help="An imported data set (`data list`).")
+    ] = "amazon-beauty",
+    users: Annotated[
+        int, typer.Option(min=1, help="Users with 20 events or more, drawn by --seed.")
+    ] = 200,
+    model_users: Annotated[
+        int | None, typer.Option(min=1, help="Of these, how many the model is asked about: all.")
+    ] = None,
+    modes: Annotated[
+        str, typer.Option(metavar="A,B", help="Of hierarchical, routes, single.")
+    ] = "hierarchical,routes,single",
+    engine: Annotated[
+        str, typer.Option(help="vllm, or none to measure quality without a model.")
+    ] = "vllm",
+    split: Annotated[str, typer.Option(help="leave-one-out.")] = "leave-one-out",
+    cases: Annotated[str, typer.Option(help="test, or validation to choose settings by.")] = "test",
+    seed: Annotated[int, typer.Option(min=0, help="Of users, sampling and bootstrap.")] = 0,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="agents.FIELD=VALUE or engine.FIELD=VALUE; repeatable."),
+    ] = None,
+    json_target: JsonOption = None,
+) -> None:
+    """Hierarchical agents against independent routes and one prompt: tokens, seconds, quality.
+
+    docs/agents-bench.md defines the figures. With --json FILE the figures so far are written
+    whenever a mode is done.
+    """
+    from foretaste.app.benching.agent_table import show
+    from foretaste.app.benching.agents import Bench, run
+
+    figures = run(
+        Bench(
+            dataset=dataset,
+            users=users,
+            model_users=model_users,
+            modes=tuple(modes.split(",")),
+            engine=engine,
+            split=split,
+            cases=cases,
+            seed=seed,
+            settings=tuple(setting or ()),
+        ),
+        lambda so_far: emit(so_far, json_target if json_target != "-" else None),
+    )
+    show(figures)
     emit(figures, json_target)
