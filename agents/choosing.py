@@ -99,9 +99,9 @@ class Choice:
         seen = frozenset().union(*(self.found[i] for i in self.kept))
         return len(mine - seen) / len(mine) if mine else 0.0
 
-    def heard(self, place: int) -> float:
-        """How many kept tags the persona of this one has, and a half."""
-        return sum(self.tags[i].persona == self.tags[place].persona for i in self.kept) + 0.5
+    def heard(self, place: int) -> int:
+        """How many kept tags the persona of this one has."""
+        return sum(self.tags[i].persona == self.tags[place].persona for i in self.kept)
 
 
 def choose(
@@ -110,12 +110,8 @@ def choose(
     count: int,
     limits: Limits,
     weights: Sequence[float],
-    voices: Sequence[float],
 ) -> list[Verdict]:
     """One joint choice: the best tag of the persona least heard, as long as one may be kept.
-
-    Personas are heard in proportion to their voices, as seats are shared by Webster's method: the
-    next tag is of the persona with the largest voice / (kept tags + 1/2).
 
     Args:
         proposed: tags of all experts.
@@ -123,7 +119,6 @@ def choose(
         count: tags to keep at most.
         limits: what two kept tags may have in common.
         weights: of the five `SCORES`, summing to 1.
-        voices: of each persona, positive; equal ones hear the personas in turn.
 
     Returns:
         A verdict on every tag, in the order of `proposed`, with the five numbers in its reason.
@@ -145,8 +140,8 @@ def choose(
                 ruled_out[place] = f"{reason}; {_numbers(fixed[place], choice.coverage(place))}"
         if not open_:
             break
-        calls = {place: voices[proposed[place].persona] / choice.heard(place) for place in open_}
-        turn = [place for place in open_ if calls[place] == max(calls.values())]
+        fewest = min(choice.heard(place) for place in open_)
+        turn = [place for place in open_ if choice.heard(place) == fewest]
         coverage = [choice.coverage(place) for place in turn]
         totals = np.column_stack([fixed[turn], coverage]) @ np.asarray(weights)  # (turn,)
         best = int(np.argmax(totals))

@@ -130,7 +130,7 @@ def recent_rows(tools: Tools, reader: Reader) -> list[int]:
 def persona_line(persona: Persona) -> str:
     """A persona as one line of a prompt."""
     now = f" Now: {prompting.clean(persona.why_now)}" if persona.why_now else ""
-    return f"{prompting.clean(persona.name)}: {prompting.clean(persona.description, 120)}{now}"
+    return f"{prompting.clean(persona.name)}: {prompting.clean(persona.description)}{now}"
 
 
 def examples(tools: Tools, evidence: Iterable[str]) -> str:
