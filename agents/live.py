@@ -19,6 +19,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from foretaste.agents import checkpoints
 from foretaste.agents.learning import Learner
 from foretaste.agents.live_dataset import LiveDataset, People, user_hash
 from foretaste.agents.newcomers import Newcomers
@@ -161,6 +162,7 @@ class Live:
         self._keep_up()
         if self._tools.profiles is not None:
             await asyncio.to_thread(self._tools.profiles.forget, user_id)
+        await checkpoints.forget(self._dataset.name, user_id)
 
     def _profile_of(self, user_id: str) -> list[dict[str, Any]]:
         """What is kept of a user's profile."""

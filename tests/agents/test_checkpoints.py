@@ -21,11 +21,13 @@ import pytest
 
 from foretaste.agents import checkpoints, context
 from foretaste.agents.checkpoints import made_of, opened, serializer, state_classes
+from foretaste.agents.live import Live
 from foretaste.agents.objects import Persona, Request
 from foretaste.agents.recommend import Run, result, stream
 from foretaste.agents.schemas import ArbiterAnswer, ExpertAnswer, PlannerAnswer
 from foretaste.agents.tools import Tools
 from foretaste.data.errors import EngineError, ForetasteError, InputError
+from foretaste.data.ledger import Ledger
 from foretaste.serving.chat import Ask
 from foretaste.serving.scripted_chat import ScriptedChat
 
@@ -235,6 +237,18 @@ def test_what_is_kept_of_a_user_can_be_forgotten(tools: Tools, home: Path) -> No
     kept = b"".join(file.read_bytes() for file in (home / "runs" / "films").iterdir())
     assert b"Quux bob" in kept
     assert b"Quux ann" not in kept, "nor in free pages, nor in the log of the file"
+
+
+
+def test_a_user_forgotten_by_the_server_has_no_runs_left(tools: Tools, home: Path) -> None:
+    asyncio.run(run_kept(tools, None, "one"))
+    assert _threads(home) == {"one"}
+    ledger = Ledger(home / "ledger.sqlite")
+    try:
+        asyncio.run(Live(tools, ledger).forget("ann"))
+    finally:
+        ledger.close()
+    assert not _threads(home)
 
 
 def test_old_runs_and_too_many_runs_go(
