@@ -16,7 +16,10 @@ ANSWERS: dict[str, Any] = {
     "PlannerAnswer": {"personas": [{"name": "Recent taste", "why": "chosen lately", "items": [1]}]},
     "ExpertAnswer": {"tags": [{"tag": "something new", "why": "not seen yet"}] * 3},
     "ArbiterAnswer": {"keep": [{"tag": n, "why": "close to the person"} for n in range(1, 9)]},
-    "ExplainerAnswer": {"text": "This fits what you chose lately."},
+    "StyleAnswer": {"tone": "plain", "first": ["relevance"], "avoid": "superlatives"},
+    "ExplainerAnswer": {
+        "sentences": [{"item": n, "text": "This fits what you chose lately."} for n in range(1, 7)]
+    },
 }
 
 

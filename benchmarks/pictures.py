@@ -1,0 +1,153 @@
+"""Draw the results of the benchmarks: one PNG and one HTML page a picture.
+
+    foretaste bench serving --dataset amazon-beauty --json serving.json
+    foretaste bench agents --dataset amazon-beauty --json agents.json
+    python benchmarks/pictures.py --serving serving.json --agents agents.json --out docs/pictures
+
+PNG needs `kaleido` and a Chromium that it finds (Debian: `apt install chromium`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+Row = dict[str, Any]
+# Colours that people with any kind of colour vision can tell apart (Okabe and Ito 2008).
+BLUE, ORANGE, GREEN, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9"
+COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY)
+WIDTH, HEIGHT = 960, 420
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--serving", type=Path, help="JSON of `foretaste bench serving`")
+    parser.add_argument("--agents", type=Path, help="JSON of `foretaste bench agents`")
+    parser.add_argument("--out", type=Path, default=Path("docs/pictures"))
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    for name, picture in _pictures(_read(options.serving), _read(options.agents)):
+        picture.update_layout(
+            template="plotly_white", width=WIDTH, height=HEIGHT, font={"size": 14}, margin={"t": 70}
+        )
+        picture.write_image(options.out / f"{name}.png", scale=2)
+        picture.write_html(options.out / f"{name}.html", include_plotlyjs="cdn")
+        print(options.out / f"{name}.png")
+
+
+def _pictures(serving: Row, agents: Row) -> Iterator[tuple[str, go.Figure]]:
+    if "users_per_minute" in serving:
+        yield "users", users(serving["users_per_minute"])
+    if "prefill" in serving:
+        yield "prefill", prefill(serving["prefill"])
+    if "index" in serving:
+        yield "index", index(serving["index"])
+    if "modes" in agents:
+        yield "modes", modes(agents["modes"])
+
+
+def users(figures: Row) -> go.Figure:
+    """Users a minute: at once on vLLM, one after another in process."""
+    names = ("one after another, transformers in process", "at once, vLLM")
+    values = (figures["sequential_transformers"], figures["concurrent"])
+    bars = go.Bar(
+        y=names,
+        x=values,
+        orientation="h",
+        marker_color=[ORANGE, BLUE],
+        text=[f"{value:.1f}" for value in values],
+        textposition="outside",
+    )
+    return go.Figure(bars).update_layout(
+        title=f"Users a minute through the whole graph ({figures['ratio']:.1f} times)",
+        xaxis_title="users a minute",
+    )
+
+
+def prefill(rows: list[Row]) -> go.Figure:
+    """Tokens and seconds of reading a prompt by length of the history, in both forms."""
+    figure = make_subplots(1, 2, subplot_titles=("tokens of the prompt", "seconds to read it"))
+    events = [row["history"] for row in rows]
+    for column, unit in ((1, "tokens"), (2, "s")):
+        for form, colour in (("text", ORANGE), ("hybrid", BLUE)):
+            figure.add_scatter(
+                x=events,
+                y=[row[f"{form}_{unit}"] for row in rows],
+                name=form,
+                line_color=colour,
+                showlegend=column == 1,
+                row=1,
+                col=column,
+            )
+    figure.update_xaxes(title_text="events of the history")
+    return figure.update_yaxes(rangemode="tozero").update_layout(
+        title="Items as text, and as one vector each"
+    )
+
+
+def index(rows: list[Row]) -> go.Figure:
+    """Tail latency and memory of each kind of index by the size of the catalogue."""
+    figure = make_subplots(1, 2, subplot_titles=("p99 of one search, ms", "memory, MB"))
+    for colour, kind in zip(COLOURS * 2, dict.fromkeys(row["kind"] for row in rows), strict=False):
+        own = [row for row in rows if row["kind"] == kind]
+        for column, key in ((1, "p99_ms"), (2, "memory_mb")):
+            figure.add_scatter(
+                x=[row["items"] for row in own],
+                y=[row[key] for row in own],
+                name=kind,
+                line_color=colour,
+                showlegend=column == 1,
+                row=1,
+                col=column,
+                text=[f"recall@100 {row['recall@100']:.4f}" for row in own],
+            )
+    figure.update_xaxes(type="log", title_text="items")
+    return figure.update_yaxes(type="log").update_layout(title="The item index")
+
+
+def modes(figures: dict[str, Row]) -> go.Figure:
+    """Tokens of a user in each mode, and what they bring."""
+    titles = ("tokens a user, cache off", "tokens a user, cache on", "duplicates among candidates")
+    figure = make_subplots(1, 3, subplot_titles=titles)
+    names = list(figures)
+    for column, key in ((1, "tokens_per_user"), (2, "tokens_per_user_cached")):
+        for colour, kind in zip(
+            (ORANGE, BLUE, GREEN), ("sent", "computed", "written"), strict=True
+        ):
+            figure.add_bar(
+                x=names,
+                y=[figures[name][key][kind] for name in names],
+                name=kind,
+                marker_color=colour,
+                showlegend=column == 1,
+                row=1,
+                col=column,
+            )
+    rates = [figures[name]["duplicate_rate"] for name in names]
+    figure.add_bar(
+        x=names,
+        y=rates,
+        marker_color=PURPLE,
+        showlegend=False,
+        text=[f"{rate:.1%}" for rate in rates],
+        row=1,
+        col=3,
+    )
+    return figure.update_layout(title="Three ways to divide the work between agents")
+
+
+def _read(path: Path | None) -> Row:
+    if path is None:
+        return {}
+    read: Row = json.loads(path.read_text(encoding="utf-8"))
+    return read
+
+
+if __name__ == "__main__":
+    main()
