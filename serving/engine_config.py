@@ -55,7 +55,7 @@ class EngineConfig(BaseModel):
         "float32 on a CPU, which is five times faster there than bfloat16.",
     )
     max_num_seqs: int = Field(
-        16, ge=1, description="Asks answered at the same time; more than these wait their turn."
+        32, ge=1, description="Asks answered at the same time; more than these wait their turn."
     )
     kv_cache_gb: float = Field(
         1.0,
