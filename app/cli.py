@@ -11,7 +11,17 @@ from typing import Annotated
 
 import typer
 
-from foretaste.app.commands import bench, data, doctor, evaluate, finetune, models, profile, recommend, serve
+from foretaste.app.commands import (
+    bench,
+    data,
+    doctor,
+    evaluate,
+    finetune,
+    models,
+    profile,
+    recommend,
+    serve,
+)
 from foretaste.app.console import one_sentence
 from foretaste.serving.arithmetic import wait_patiently
 

@@ -12,7 +12,21 @@ from foretaste.serving.rules.base import Scorer, Scores, zscores
 from foretaste.serving.rules.ranking import by_blocks, drop_history, standing
 from foretaste.serving.towers import Towers
 
-WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0, 1.3, 1.7, 2.2)  # of the towers beside the rule
+WEIGHTS = (
+    0.0,
+    0.1,
+    0.2,
+    0.3,
+    0.45,
+    0.6,
+    0.8,
+    1.0,
+    1.3,
+    1.7,
+    2.2,
+    3.0,
+    4.0,
+)  # of the towers beside the rule
 BETAS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)  # of the user's vectors beside the tags'
 K = 10
 

@@ -239,7 +239,6 @@ def test_what_is_kept_of_a_user_can_be_forgotten(tools: Tools, home: Path) -> No
     assert b"Quux ann" not in kept, "nor in free pages, nor in the log of the file"
 
 
-
 def test_a_user_forgotten_by_the_server_has_no_runs_left(tools: Tools, home: Path) -> None:
     asyncio.run(run_kept(tools, None, "one"))
     assert _threads(home) == {"one"}
