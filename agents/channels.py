@@ -157,10 +157,13 @@ def tag_hits(tools: Tools, reader: Reader, texts: Sequence[str], *, keep: bool =
         (texts, tag_depth) rows and reciprocal-rank scores, best first; -1 where there are no more.
     """
     depth = tools.config.tag_depth
-    by_meaning = tools.index.search(
-        tools.embedder.encode(list(texts), keep=keep), depth, allowed=reader.allowed
-    )
-    return reciprocal_rank([by_meaning, tools.by_word(texts, depth, reader.allowed)], depth)
+
+    def search(new: list[str]) -> Hits:
+        vectors = tools.embedder.encode(new, keep=keep)
+        by_meaning = tools.index.search(vectors, depth, allowed=reader.allowed)
+        return reciprocal_rank([by_meaning, tools.by_word(new, depth, reader.allowed)], depth)
+
+    return reader.found.hits(texts, depth, search)
 
 
 def fuse(hits: Hits, tags: Sequence[Tag], count: int) -> Found:

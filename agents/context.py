@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from foretaste.agents.masks import MASKS
 from foretaste.agents.objects import HistoryEvent, Request, Search, UserContext
+from foretaste.agents.once import FoundOnce
 from foretaste.agents.profile_store import Profiles
 from foretaste.agents.surroundings import Surroundings, holding
 from foretaste.data.dataset import Dataset
@@ -25,11 +26,13 @@ class Reader:
         context: what the agents read.
         rows: (events,) int32, the history as item rows, oldest first.
         allowed: (items,) bool, what may be recommended.
+        found: what was searched for already.
     """
 
     context: UserContext
     rows: NDArray[np.int32]
     allowed: NDArray[np.bool_]
+    found: FoundOnce = field(default_factory=FoundOnce, repr=False)
 
 
 def read(

@@ -86,7 +86,7 @@ def clustered(tools: Tools, reader: Reader) -> list[Persona]:
         tools.vectors,
         tools.lexicon.categories,
         config.personas,
-        config.persona_spread if config.adaptive_personas else None,
+        config.persona_spread * tools.variance() if config.adaptive_personas else None,
     )
     return [persona_of(tools, reader, group) for group in groups]
 

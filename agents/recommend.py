@@ -77,7 +77,7 @@ async def stream(
     events = graph.astream(
         begin,
         config,
-        context=Desk(tools, request),
+        context=Desk(tools.for_a_run(), request),
         stream_mode="tasks",
         durability="sync" if thread else None,
     )

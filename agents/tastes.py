@@ -33,7 +33,7 @@ def clusters(
     vectors: NDArray[np.float32],
     categories: Terms,
     count: int,
-    spread: float | None = None,
+    narrow: float | None = None,
 ) -> list[Cluster]:
     """Group a history by meaning: Ward's clustering of what items say and how they are filed.
 
@@ -42,7 +42,7 @@ def clusters(
         vectors: (items, d) unit vectors of the catalogue.
         categories: of the catalogue.
         count: how many groups at most.
-        spread: how broad a group may stay, see `sides`; None always makes `count` groups.
+        narrow: variance that a group may have, see `sides`; None always makes `count` groups.
 
     Returns:
         Groups with the heaviest (most, and most recent, events) first; none for no history.
@@ -56,8 +56,8 @@ def clusters(
     if len(newest) > 2 and count > 1:
         tree = linkage(features(newest, vectors, categories), "ward")
         wanted = count
-        if spread is not None:
-            wanted = sides(tree[:, 2], spread * catalogue_variance(vectors, categories), count)
+        if narrow is not None:
+            wanted = sides(tree[:, 2], narrow, count)
         labels = fcluster(tree, wanted, criterion="maxclust")
     weights = RECENCY ** np.arange(len(newest))
     groups = [

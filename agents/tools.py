@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,9 +12,11 @@ from numpy.typing import NDArray
 from foretaste.agents.config import AgentsConfig
 from foretaste.agents.explaining.kept import Explanations
 from foretaste.agents.lexicon import Lexicon
+from foretaste.agents.once import ReadOnce
 from foretaste.agents.profile_store import Profiles
 from foretaste.agents.pulse import Pulse
 from foretaste.agents.surroundings import Surroundings
+from foretaste.agents.tastes import catalogue_variance
 from foretaste.data.dataset import Dataset
 from foretaste.data.files import home, safe_name
 from foretaste.data.text import item_texts
@@ -67,20 +68,37 @@ class Tools:
     surroundings: Surroundings | None = None
     profiles: Profiles | None = None
     explanations: Explanations = field(default_factory=Explanations)
+    _made: _Made = field(default_factory=lambda: _Made(), repr=False)
 
     def with_model(self, model: ChatModel | None) -> Tools:
         """The same parts behind another language model."""
         return replace(self, model=model)
 
+    def for_a_run(self) -> Tools:
+        """The same parts, with an embedder that reads no text twice."""
+        return replace(self, embedder=ReadOnce(self.embedder))
+
     def by_word(self, texts: Sequence[str], k: int, allowed: NDArray[np.bool_]) -> Hits:
         """The k items whose words fit each text best (BM25), of those that are allowed."""
         if isinstance(self.index, LiveIndex):
             return self.index.search_text(texts, k, allowed)
-        return self._text.search(texts, k, allowed)
+        if self._made.words is None:
+            self._made.words = TextIndex.build(item_texts(self.dataset.items))
+        return self._made.words.search(texts, k, allowed)
 
-    @cached_property
-    def _text(self) -> TextIndex:
-        return TextIndex.build(item_texts(self.dataset.items))
+    def variance(self) -> float:
+        """How far items of the catalogue lie apart; see `tastes.catalogue_variance`."""
+        if self._made.variance is None:
+            self._made.variance = catalogue_variance(self.vectors, self.lexicon.categories)
+        return self._made.variance
+
+
+@dataclass
+class _Made:
+    """What is worked out from the imported catalogue when it is first wanted, and then shared."""
+
+    words: TextIndex | None = None
+    variance: float | None = None
 
 
 def load_tools(

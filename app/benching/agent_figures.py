@@ -154,6 +154,7 @@ def cost(outcomes: Sequence[Outcome]) -> Ratios:
         "computed": Ratio.mean([all_ - held for all_, held in zip(sent, cached, strict=True)]),
         "written": Ratio.mean([sum(step.completion for step in one.steps) for one in outcomes]),
         "calls": Ratio.mean(calls),
+        "intents": Ratio.mean([one.intents for one in outcomes]),
         "prefix_hit_rate": Ratio.of(list(zip(cached, sent, strict=True))),
         "fallback_rate": Ratio.of(list(zip(fallen, calls, strict=True))),
     }

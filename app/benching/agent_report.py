@@ -172,7 +172,7 @@ def _mode(
 def _tokens(spent: Compared, cache: str, mode: Mode) -> dict[str, float | None] | None:
     if (cache, mode, "sent") not in spent.ratios:
         return None
-    return {name: spent.value((cache, mode, name)) for name in (*TOKENS, "calls")}
+    return {name: spent.value((cache, mode, name)) for name in (*TOKENS, "calls", "intents")}
 
 
 def _channels(good: Compared) -> dict[str, Any]:

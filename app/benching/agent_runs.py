@@ -13,7 +13,9 @@ from foretaste.agents.objects import Candidate, Mode, Request, Step, Tag
 from foretaste.agents.recommend import Run, stream
 from foretaste.agents.routes import ANGLES
 from foretaste.agents.tools import Tools
+from foretaste.data.errors import UnreadableAnswer
 from foretaste.data.progress import meter
+from foretaste.serving.chat import Answer, Ask, ChatModel, Parsed
 
 PAGE = 10  # places of the page
 AT_ONCE = 16  # people, with a model; one after another without one
@@ -33,12 +35,34 @@ class Outcome:
         candidates: of all channels.
         page: item ids, best first.
         steps: every call.
+        intents: personas, or routes.
     """
 
     tags: tuple[Tag, ...]
     candidates: tuple[Candidate, ...]
     page: tuple[str, ...]
     steps: tuple[Step, ...]
+    intents: int = 0
+
+
+class Doubted:
+    """A model that is asked and never believed: real costs of the prompts that the twins write.
+
+    A small model may name two personas where five were wanted, and then costs less for fewer
+    intents. Doubted, every mode has the intents of its grounded twins.
+    """
+
+    def __init__(self, inner: ChatModel) -> None:
+        self._inner, self.name = inner, inner.name
+
+    async def ask(self, ask: Ask[Parsed]) -> Answer[Parsed]:
+        """Ask the model, then raise `UnreadableAnswer` with what it cost."""
+        answer = await self._inner.ask(ask)
+        raise UnreadableAnswer("doubted, so that all modes have as many intents", answer.usage)
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        await self._inner.close()
 
 
 @dataclass(frozen=True)
@@ -88,6 +112,7 @@ async def _ask(tools: Tools, user: str, mode: Mode, seed: int) -> Outcome:
         tuple(state["candidates"]),
         tuple(one.item_id for one in state["page"]),
         tuple(state["steps"]),
+        len(state["personas"]),
     )
 
 

@@ -15,11 +15,12 @@ from foretaste.agents.tools import Tools
 from foretaste.app.benching.agent_cases import Asked, Which, asked_about
 from foretaste.app.benching.agent_figures import channels, cost, leaf_hits, quality
 from foretaste.app.benching.agent_report import Measured, report
-from foretaste.app.benching.agent_runs import AT_ONCE, Pass, ask_all, expected_s, wide
+from foretaste.app.benching.agent_runs import AT_ONCE, Doubted, Pass, ask_all, expected_s, wide
 from foretaste.app.benching.engines import PATIENCE_S
 from foretaste.data.errors import InputError
 from foretaste.data.progress import note
 from foretaste.data.settings import groups_known, override
+from foretaste.serving.chat import ChatModel
 from foretaste.serving.engine import EngineConfig, open_chat
 
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -40,6 +41,7 @@ class Bench(BaseModel, frozen=True):
     engine: str = "vllm"
     split: str = "leave-one-out"
     cases: str = "test"
+    same_intents: bool = False
     seed: int = 0
     settings: tuple[str, ...] = ()
 
@@ -106,7 +108,7 @@ def _announce(bench: Bench, asked: Asked, modes: tuple[Mode, ...]) -> None:
     wide_ones = [
         expected_s(wide(asked.tools.config, mode), mode, bench.users)
         for mode in modes
-        if bench.with_model == bench.users
+        if bench.with_model == bench.users and not bench.same_intents
     ]
     if bench.with_model:
         seconds += 2 * sum(passes) + sum(wide_ones)
@@ -151,6 +153,7 @@ class _Work:
             "model": self.engine.model if self.bench.with_model else "no model",
             "model_users": self.bench.with_model,
             "at_once": AT_ONCE if self.bench.with_model else 1,
+            "same_intents": self.bench.same_intents,
             "answered_by": "model" if self._model_answers else "grounded twins, without a model",
         }
         return report(self.asked, self.measured, told, self.bench.seed)
@@ -158,7 +161,11 @@ class _Work:
     @property
     def _model_answers(self) -> bool:
         """Whether the model is asked about everybody, so that quality is that of its answers."""
-        return self.bench.with_model == self.bench.users
+        return self.bench.with_model == self.bench.users and not self.bench.same_intents
+
+    def _asking(self, chat: ChatModel) -> Tools:
+        """The tools with the model, which is not believed where all modes have the same intents."""
+        return self.asked.tools.with_model(Doubted(chat) if self.bench.same_intents else chat)
 
     async def _quality(self, tools: Tools, mode: Mode, done: Pass | None) -> None:
         """Quality of a mode over everybody; the 30 tags behind `tag_hr@30` are asked for apart."""
@@ -176,8 +183,9 @@ class _Work:
         off = self.engine.model_copy(update={"prefix_caching": False})
         async with open_chat(off) as chat:
             for mode in self.modes:
-                tools = self.asked.tools.with_model(chat)
-                done = await self._pass(tools, mode, "cache off", self.bench.with_model)
+                done = await self._pass(
+                    self._asking(chat), mode, "cache off", self.bench.with_model
+                )
                 self.measured.off[mode] = cost(done.outcomes)
                 self.measured.seconds_off[mode] = done.seconds / self.bench.with_model
                 self.keep(self.figures(complete=False))
@@ -186,13 +194,13 @@ class _Work:
         """Costs of one mode on an engine of its own, whose cache is on and cold."""
         on = self.engine.model_copy(update={"prefix_caching": True})
         async with open_chat(on) as chat:
-            tools = self.asked.tools.with_model(chat)
+            tools = self._asking(chat)
             done = await self._pass(tools, mode, "cache on", self.bench.with_model)
             self.measured.on[mode] = cost(done.outcomes)
             self.measured.seconds_on[mode] = done.seconds / self.bench.with_model
             if self._model_answers:
                 await self._quality(tools, mode, done)
-            else:
+            elif not self.bench.same_intents:
                 self.measured.with_model[mode] = quality(self.asked, done.outcomes)
 
     async def _pass(self, tools: Tools, mode: Mode, what: str, users: int | None = None) -> Pass:

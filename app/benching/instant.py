@@ -20,6 +20,7 @@ from foretaste.agents.schemas import (
 from foretaste.serving.chat import Answer, Ask, Entity, Parsed, Usage
 
 PERSONAS, ITEMS_EACH, TAGS, KEPT = 3, 4, 6, 8
+_EXAMPLE = re.compile(r'"light ([^"]+)"')
 _NUMBER = re.compile(r"(\d+)[.:)]? $")
 
 
@@ -42,10 +43,7 @@ def _said(ask: Ask[Any]) -> dict[str, Any]:
     if issubclass(ask.schema, PlannerAnswer):
         return {"personas": _personas(named)}
     if issubclass(ask.schema, ExpertAnswer):
-        texts = [
-            part.text for turn in ask.messages for part in turn.parts if isinstance(part, Entity)
-        ]
-        return {"tags": [{"tag": tag, "why": "it fits"} for tag in _tags(texts)]}
+        return {"tags": [{"tag": tag, "why": "it fits"} for tag in _tags(ask)]}
     if issubclass(ask.schema, ArbiterAnswer):
         return {"keep": [{"tag": n, "why": "close"} for n in range(1, KEPT + 1)]}
     if issubclass(ask.schema, StyleAnswer):
@@ -89,9 +87,10 @@ def _personas(named: dict[int, str]) -> list[dict[str, Any]]:
     ]
 
 
-def _tags(texts: list[str]) -> list[str]:
-    """Pairs of words of the named items, first and last of each."""
-    words = [[word.strip("(),.:'\"") for word in text.split()] for text in texts]
-    pairs = itertools.product(words, words)
-    made = (f"{one[-1]} {other[0]}".lower()[:40] for one, other in pairs)
+def _tags(ask: Ask[Any]) -> list[str]:
+    """The prompt's own example categories, each after a word of the items that it names."""
+    cores = _EXAMPLE.findall(ask.messages[-1].text) or [""]
+    texts = [part.text for turn in ask.messages for part in turn.parts if isinstance(part, Entity)]
+    words = [word.strip("(),.:'\"") for text in texts for word in text.split()[:2]]
+    made = (f"{word} {core}".lower()[:40] for core in cores for word in words)
     return list(itertools.islice(dict.fromkeys(made), TAGS))

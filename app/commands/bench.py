@@ -85,6 +85,12 @@ def agents(
     ] = "vllm",
     split: Annotated[str, typer.Option(help="leave-one-out.")] = "leave-one-out",
     cases: Annotated[str, typer.Option(help="test, or validation to choose settings by.")] = "test",
+    same_intents: Annotated[
+        bool,
+        typer.Option(
+            "--same-intents", help="Costs where no answer is believed: five intents each."
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of users, sampling and bootstrap.")] = 0,
     setting: Annotated[
         list[str] | None,
@@ -109,6 +115,7 @@ def agents(
             engine=engine,
             split=split,
             cases=cases,
+            same_intents=same_intents,
             seed=seed,
             settings=tuple(setting or ()),
         ),

@@ -11,6 +11,7 @@ import pytest
 
 from foretaste.agents import checks, expert, modes
 from foretaste.agents.context import read
+from foretaste.agents.lexicon import words
 from foretaste.agents.objects import Mode, Request, Tag
 from foretaste.agents.recommend import recommend
 from foretaste.agents.routes import ANGLES
@@ -138,11 +139,15 @@ def test_a_tag_repeats_an_item_whose_title_says_it_or_that_alone_fits_it_best(
     tools: Tools,
 ) -> None:
     rows = tools.dataset.rows(["space-3", "love-1"])
-    repeated = checks.repeated_item
-    assert repeated("mars colony", tools.lexicon, rows) == ["1999", "colony", "mars"]
-    assert repeated("paris romance", tools.lexicon, rows), "no other item carries both words"
-    assert repeated("sci-fi action", tools.lexicon, rows) == [], "another item carries as many"
-    assert repeated("mars colony", tools.lexicon, []) == []
+
+    def repeated(text: str, recent: list[int]) -> list[str]:
+        carried = tools.lexicon.carried(text)
+        return checks.repeated_item(words(text), carried, tools.lexicon, recent)
+
+    assert repeated("mars colony", rows) == ["1999", "colony", "mars"]
+    assert repeated("paris romance", rows), "no other item carries both words"
+    assert repeated("sci-fi action", rows) == [], "another item carries as many"
+    assert repeated("mars colony", []) == []
 
 
 def test_what_was_only_viewed_may_be_proposed_again(tools: Tools) -> None:

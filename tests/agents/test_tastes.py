@@ -51,9 +51,23 @@ def test_a_narrow_history_is_one_taste_and_a_broad_one_is_more() -> None:
     vectors[:10] = [0.0] * 39 + [1.0]  # ten items that say the same
     filed = Terms.of([["all"]] * 40)
     rows = np.arange(10, dtype=np.int32)
-    assert len(tastes.clusters(rows, vectors, filed, 5, spread=0.5)) == 1
+    assert (
+        len(
+            tastes.clusters(
+                rows, vectors, filed, 5, narrow=0.5 * tastes.catalogue_variance(vectors, filed)
+            )
+        )
+        == 1
+    )
     broad = np.arange(5, 25, dtype=np.int32)
-    assert len(tastes.clusters(broad, vectors, filed, 5, spread=0.5)) == 3
+    assert (
+        len(
+            tastes.clusters(
+                broad, vectors, filed, 5, narrow=0.5 * tastes.catalogue_variance(vectors, filed)
+            )
+        )
+        == 3
+    )
     drawn = np.random.default_rng(0).standard_normal((40, 40)).astype(np.float32)
     assert len(tastes.clusters(rows, drawn, filed, 5)) == 5, "all that are wanted"
 

@@ -116,6 +116,7 @@ def test_costs_by_hand() -> None:
         "computed": 26,
         "written": 4,
         "calls": 2,
+        "intents": 0,
         "prefix_hit_rate": pytest.approx(8 / 60),
         "fallback_rate": 0.25,
     }
@@ -261,6 +262,9 @@ def test_quality_without_a_model_end_to_end(cinema: str, tmp_path: Path) -> None
     assert "hierarchical" in done.stderr
 
 
+_PERSONA: dict[str, Any] = {"name": "quark", "why": "quark", "items": [999]}
+
+
 class _Talker:
     """Answers every agent with nonsense of the right form: all but nothing passes the checks."""
 
@@ -278,7 +282,7 @@ class _Talker:
 
 
 def _nonsense(ask: Ask[Any]) -> dict[str, Any]:
-    persona = {"name": "quark", "why": "quark", "items": [999]}
+    persona = _PERSONA
     if issubclass(ask.schema, PlannerAnswer):
         return {"personas": [persona]}
     if issubclass(ask.schema, PersonaAnswer):
@@ -312,6 +316,7 @@ def test_costs_with_a_model_end_to_end(cinema: str, engines: list[EngineConfig])
     for mode, calls in zip(TOP, (7, 10, 1), strict=True):
         own = figures["modes"][mode]
         sent = {"sent": 100 * calls, "computed": 100 * calls, "written": 7 * calls, "calls": calls}
+        sent["intents"] = 1 if mode == "single" else 5
         assert own["tokens_per_user"] == sent
         assert own["tokens_per_user_cached"] == sent | {"computed": 60 * calls}
         assert own["prefix_hit_rate"] == pytest.approx(0.4)
@@ -323,6 +328,26 @@ def test_costs_with_a_model_end_to_end(cinema: str, engines: list[EngineConfig])
     assert figures["answered_by"].startswith("grounded")
     assert [one["complete"] for one in kept] == [False] * 9, "nothing finished is lost"
     assert kept[0]["modes"]["hierarchical"]["tag_validity"] == 1
+
+
+def test_a_doubted_model_costs_what_it_costs_and_changes_nothing(
+    cinema: str, engines: list[EngineConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Believed, this one persona takes three calls; doubted, the twins' five take seven."""
+    asked = asked_about(cinema, "test", 2, 0, AgentsConfig(personas=5, adaptive_personas=False))
+    dataset = asked.tools.dataset
+    title = dataset.titles[int(dataset.histories[dataset.user_ids.index(asked.users[0])][-1])]
+    persona = {"name": title, "why": title, "items": [1]}
+    monkeypatch.setattr("foretaste.agents.planner.about", lambda *given: True)
+    monkeypatch.setitem(globals(), "_PERSONA", persona)
+    bench = agents.Bench(dataset=cinema, users=2, modes=("hierarchical",))
+    believed = agents.run(bench)["modes"]["hierarchical"]["tokens_per_user"]
+    assert (believed["calls"], believed["intents"]) == (3, 1)
+    figures = agents.run(bench.model_copy(update={"same_intents": True}))
+    doubted = figures["modes"]["hierarchical"]["tokens_per_user"]
+    assert (doubted["calls"], doubted["intents"], doubted["sent"]) == (7, 5, 700)
+    assert figures["answered_by"].startswith("grounded")
+    assert figures["modes"]["hierarchical"]["fallback_rate"] == 1
 
 
 def test_when_the_model_is_asked_about_everybody_quality_is_its_own(
