@@ -58,7 +58,9 @@ class Doubted:
     async def ask(self, ask: Ask[Parsed]) -> Answer[Parsed]:
         """Ask the model, then raise `UnreadableAnswer` with what it cost."""
         answer = await self._inner.ask(ask)
-        raise UnreadableAnswer("doubted, so that all modes have as many intents", answer.usage)
+        raise UnreadableAnswer(
+            "doubted, so that all modes have as many intents", answer.text, answer.usage
+        )
 
     async def close(self) -> None:
         """Let go of connections."""
