@@ -24,7 +24,7 @@ from foretaste.agents.objects import PassedOver
 from foretaste.agents.page_config import PageSettings
 from foretaste.data.errors import InputError
 
-_POOL = 5  # offers looked at for each place of the page, the most relevant ones
+POOL = 5  # offers looked at for each place of the page, the most relevant ones
 _TOLD = 3  # items passed over that are named at one place
 
 
@@ -137,7 +137,7 @@ class _Caps:
 def _filled(offers: Sequence[Offer], n: int, settings: PageSettings) -> list[Placed]:
     """The first n places, by relevance, unlikeness and caps."""
     pool = sorted(offers, key=lambda offer: (-offer.relevance, offer.item_id))
-    pool = pool[: max(_POOL * n, 50)]
+    pool = pool[: max(POOL * n, 50)]
     if not pool:
         return []
     relevance = np.array([offer.relevance for offer in pool])  # (m,)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from foretaste.agents.objects import Candidate, Placement, Recommendation
-from foretaste.agents.page import Offer, Page, Placed, lay_out
+from foretaste.agents.page import POOL, Offer, Page, Placed, lay_out
 from foretaste.agents.tools import Tools
 from foretaste.agents.trace import note
 from foretaste.serving.index.fusion import RANK_OFFSET
@@ -45,10 +45,23 @@ def rank(tools: Tools, candidates: Sequence[Candidate], n: int) -> list[Recommen
     present = {channel for candidate in candidates for channel in candidate.ranks}
     top = sum(WEIGHTS[channel] for channel in present) / (RANK_OFFSET + 1)
     by_id = {candidate.item_id: candidate for candidate in candidates}
-    offers = [_offer(tools, candidate, n, top) for candidate in candidates]
+    beyond = tools.config.candidates + 1
+    offers = [_offer(tools, one, n, top) for one in _contenders(candidates, n, beyond)]
     page = lay_out(offers, n, tools.config)
     _tell(page)
     return [_line(tools, placed, by_id[placed.offer.item_id]) for placed in page.places]
+
+
+def _contenders(candidates: Sequence[Candidate], n: int, beyond: int) -> list[Candidate]:
+    """Those that may come onto the page: the best of what explores, and of the others."""
+    room = max(POOL * n, 50)
+    explorers = [one for one in candidates if _explores(one, n)]
+    others = [one for one in candidates if not _explores(one, n)]
+    explorers.sort(
+        key=lambda one: (-predicted_conversion(one, beyond), one.ranks["tags"], one.item_id)
+    )
+    others.sort(key=lambda one: (-_score(one), one.item_id))
+    return others[:room] + explorers[:room]
 
 
 def exploration_share(page: Sequence[Recommendation]) -> float:
