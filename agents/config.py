@@ -32,8 +32,10 @@ class AgentsConfig(PageSettings, frozen=True, extra="forbid"):
     persona_likeness: float = Field(
         0.9, gt=0, le=1, description="cosine of their texts from which two personas are one"
     )
-    tags: int = Field(6, ge=1, le=30, description="M, tags that each expert proposes")
-    kept: int = Field(8, ge=1, le=60, description="N, tags that the arbiter keeps over all experts")
+    tags: int = Field(5, ge=1, le=30, description="M, tags that each expert proposes")
+    kept: int = Field(
+        10, ge=1, le=60, description="N, tags that the arbiter keeps over all experts"
+    )
     same_items: float = Field(
         0.5, gt=0, le=1, description="shared finds from which two tags say the same"
     )
@@ -52,7 +54,7 @@ class AgentsConfig(PageSettings, frozen=True, extra="forbid"):
     exact_events: int = Field(
         10, ge=0, description="newest events that stand in a prompt one a line and in full"
     )
-    evidence_items: int = Field(3, ge=1, le=50, description="evidence items that an expert reads")
+    evidence_items: int = Field(2, ge=1, le=50, description="evidence items that an expert reads")
     candidates: int = Field(200, ge=1, description="items that each channel hands to the ranker")
     tag_depth: int = Field(50, ge=1, description="items that one tag, or the wish, finds")
     min_tags: int = Field(3, ge=1, description="valid tags below which an expert's answer fails")

@@ -134,8 +134,8 @@ def persona_line(persona: Persona) -> str:
 
 
 def examples(tools: Tools, evidence: Iterable[str]) -> str:
-    """Two words that the catalogue knows and that fit the items, so that the form is clear."""
+    """A tag of a word that the catalogue knows and that fits the items, so that the form is clear."""
     rows = tools.dataset.rows(list(evidence))
-    names = grounded.distinctive(tools.lexicon.categories, rows, 2)
-    names = names or grounded.distinctive(tools.lexicon.words, rows, 2)
-    return " or ".join(f'"light {prompting.clean(name, 30)}"' for name in names) or '"light snack"'
+    names = grounded.distinctive(tools.lexicon.categories, rows, 1)
+    names = names or grounded.distinctive(tools.lexicon.words, rows, 1)
+    return f'"light {prompting.clean(names[0], 30)}"' if names else '"light snack"'

@@ -92,8 +92,8 @@ def context_lines(context: UserContext) -> str:
 
 
 def situation_lines(context: UserContext) -> str:
-    """What is known about the day and the wish, a line each: what an expert reads of the context."""
-    return "\n".join(_situation(context)) or "Today: nothing special"
+    """What is known about the day and the wish, whole lines: what an expert reads of the context."""
+    return "".join(f"{line}\n" for line in _situation(context))
 
 
 def _situation(context: UserContext) -> list[str]:

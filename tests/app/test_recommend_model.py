@@ -44,7 +44,9 @@ def test_ten_real_items_for_a_real_user(tmp_path: Path) -> None:
     assert all(one["explanation"] and one["title"] for one in result["recommendations"])
     assert len(result["history"]) == 272
     assert result["tokens"]["total"]["completion"] > 0
-    assert result["fallbacks"]["explainer"]["calls"] == 10
+    assert 1 <= result["fallbacks"]["explainer"]["calls"] <= 4, (
+        "two groups, each asked twice at most"
+    )
     assert set(result["timings_ms"]) >= {"planner", "expert", "arbiter", "retrieve", "rank"}
 
 
