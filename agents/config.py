@@ -54,7 +54,7 @@ class AgentsConfig(PageSettings, frozen=True, extra="forbid"):
     exact_events: int = Field(
         10, ge=0, description="newest events that stand in a prompt one a line and in full"
     )
-    evidence_items: int = Field(2, ge=1, le=50, description="evidence items that an expert reads")
+    evidence_items: int = Field(3, ge=1, le=50, description="evidence items that an expert reads")
     candidates: int = Field(200, ge=1, description="items that each channel hands to the ranker")
     tag_depth: int = Field(50, ge=1, description="items that one tag, or the wish, finds")
     min_tags: int = Field(3, ge=1, description="valid tags below which an expert's answer fails")

@@ -40,7 +40,8 @@ def expert_messages(tools: Tools, reader: Reader, persona: Persona) -> tuple[Mes
         "expert",
         tags=tools.config.tags,
         situation=prompting.situation_lines(reader.context),
-        persona=persona_line(persona),
+        # The grounded planner describes a persona by its items, which follow anyway.
+        persona=persona_line(persona, described=persona.source == "model"),
         evidence="; ".join(chosen),
         examples=examples(tools, persona.evidence),
     )
@@ -127,10 +128,11 @@ def recent_rows(tools: Tools, reader: Reader) -> list[int]:
     return newest[: tools.config.recent_items]
 
 
-def persona_line(persona: Persona) -> str:
-    """A persona as one line of a prompt."""
+def persona_line(persona: Persona, *, described: bool = True) -> str:
+    """A persona as one line of a prompt, with its description or without."""
+    said = f": {prompting.clean(persona.description)}" if described else "."
     now = f" Now: {prompting.clean(persona.why_now)}" if persona.why_now else ""
-    return f"{prompting.clean(persona.name)}: {prompting.clean(persona.description)}{now}"
+    return f"{prompting.clean(persona.name)}{said}{now}"
 
 
 def examples(tools: Tools, evidence: Iterable[str]) -> str:
