@@ -44,9 +44,8 @@ def test_ten_real_items_for_a_real_user(tmp_path: Path) -> None:
     assert all(one["explanation"] and one["title"] for one in result["recommendations"])
     assert len(result["history"]) == 272
     assert result["tokens"]["total"]["completion"] > 0
-    assert 1 <= result["fallbacks"]["explainer"]["calls"] <= 4, (
-        "two groups, each asked twice at most"
-    )
+    calls = result["fallbacks"].get("explainer", {"calls": 0})["calls"]
+    assert calls <= 4, "two groups, each asked twice at most; none when this home has the sentences"
     assert set(result["timings_ms"]) >= {"planner", "expert", "arbiter", "retrieve", "rank"}
 
 
