@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foretaste.agents.asking import CheckFailed
-from foretaste.agents.lexicon import Lexicon, words
+from foretaste.agents.lexicon import Lexicon, matched, words
 
 
 def numbers_within(numbers: Iterable[int], count: int) -> list[int]:
@@ -64,7 +64,7 @@ def valid_tag(
     carried = lexicon.carried(text)  # (items,)
     if repeated := repeated_item(found, carried, lexicon, recent):
         raise CheckFailed(f"tag {text!r} only repeats the recent choice {' '.join(repeated)!r}")
-    if not allowed[carried > len(set(found)) / 2].any():
+    if not allowed[matched(carried, found)].any():
         raise CheckFailed(f"tag {text!r} matches nothing in the catalogue")
     return key
 

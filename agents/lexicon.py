@@ -65,7 +65,7 @@ class Lexicon:
         A tag of two words matches an item that carries both; an unknown word counts as carried
         by no item.
         """
-        return np.flatnonzero(self.carried(text) > len(set(words(text))) / 2)
+        return np.flatnonzero(matched(self.carried(text), words(text)))
 
     def carried(self, text: str) -> NDArray[np.int64]:
         """(items,) how many of the content words of `text` each item carries."""
@@ -81,6 +81,16 @@ class Lexicon:
     def fact_words(self, row: int) -> frozenset[str]:
         """The words that an item says about itself."""
         return self.facts.names_of(row)
+
+
+def matched(carried: NDArray[np.int64], said: Sequence[str]) -> NDArray[np.bool_]:
+    """(items,) whether each carries more than half of the different words of a text.
+
+    Args:
+        carried: (items,) how many of them each item carries, of `Lexicon.carried`.
+        said: content words of the text.
+    """
+    return carried > len(set(said)) / 2
 
 
 def _terms(items: pl.DataFrame) -> tuple[list[list[str]], list[list[str]], list[list[str]]]:

@@ -24,7 +24,7 @@ from foretaste.agents.objects import PassedOver
 from foretaste.agents.page_config import PageSettings
 from foretaste.data.errors import InputError
 
-POOL = 5  # offers looked at for each place of the page, the most relevant ones
+_POOL = 5  # offers looked at for each place of the page, the most relevant ones
 _TOLD = 3  # items passed over that are named at one place
 
 
@@ -82,6 +82,11 @@ class Page:
         return explored / len(self.places) if self.places else 0.0
 
 
+def pool_size(n: int) -> int:
+    """Offers that are looked at for a page of n places."""
+    return max(_POOL * n, 50)
+
+
 def lay_out(offers: Sequence[Offer], n: int, settings: PageSettings) -> Page:
     """The page of n offers, or of all when there are fewer.
 
@@ -137,7 +142,7 @@ class _Caps:
 def _filled(offers: Sequence[Offer], n: int, settings: PageSettings) -> list[Placed]:
     """The first n places, by relevance, unlikeness and caps."""
     pool = sorted(offers, key=lambda offer: (-offer.relevance, offer.item_id))
-    pool = pool[: max(POOL * n, 50)]
+    pool = pool[: pool_size(n)]
     if not pool:
         return []
     relevance = np.array([offer.relevance for offer in pool])  # (m,)

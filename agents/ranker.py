@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from foretaste.agents.objects import Candidate, Placement, Recommendation
-from foretaste.agents.page import POOL, Offer, Page, Placed, lay_out
+from foretaste.agents.page import Offer, Page, Placed, lay_out, pool_size
 from foretaste.agents.tools import Tools
 from foretaste.agents.trace import note
 from foretaste.serving.index.fusion import RANK_OFFSET
@@ -54,9 +54,11 @@ def rank(tools: Tools, candidates: Sequence[Candidate], n: int) -> list[Recommen
 
 def _contenders(candidates: Sequence[Candidate], n: int, beyond: int) -> list[Candidate]:
     """Those that may come onto the page: the best of what explores, and of the others."""
-    room = max(POOL * n, 50)
-    explorers = [one for one in candidates if _explores(one, n)]
-    others = [one for one in candidates if not _explores(one, n)]
+    room = pool_size(n)
+    explorers: list[Candidate] = []
+    others: list[Candidate] = []
+    for one in candidates:
+        (explorers if _explores(one, n) else others).append(one)
     explorers.sort(
         key=lambda one: (-predicted_conversion(one, beyond), one.ranks["tags"], one.item_id)
     )
