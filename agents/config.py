@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, field_validator
 
 from foretaste.agents.explaining.languages import audience, language
-from foretaste.agents.page_config import PageSettings
+from foretaste.agents.ranking.page_config import PageSettings
 
 _SLOTS = {"route_persona": "planner", "route_tags": "expert"}  # the same work, the same adapter
 

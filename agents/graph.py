@@ -22,17 +22,8 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Send
 
-from foretaste.agents import (
-    arbiter,
-    channels,
-    context,
-    expert,
-    explainer,
-    planner,
-    ranker,
-    routes,
-    single,
-)
+from foretaste.agents.contexts import context
+from foretaste.agents.explaining import explainer
 from foretaste.agents.objects import (
     Candidate,
     Persona,
@@ -43,9 +34,12 @@ from foretaste.agents.objects import (
     UserContext,
     Verdict,
 )
-from foretaste.agents.tools import Tools
-from foretaste.agents.trace import Span, note
-from foretaste.agents.traced_graph import TracedGraph
+from foretaste.agents.ranking import ranker
+from foretaste.agents.reasoning import arbiter, expert, planner, routes, single
+from foretaste.agents.retrieval import channels
+from foretaste.agents.retrieval.tools import Tools
+from foretaste.agents.running.trace import Span, note
+from foretaste.agents.running.traced_graph import TracedGraph
 
 
 class State(TypedDict, total=False):

@@ -7,11 +7,12 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from foretaste.agents import channels, modes
-from foretaste.agents.context import Reader
+from foretaste.agents.contexts.context import Reader
 from foretaste.agents.objects import HistoryEvent, Tag, UserContext
-from foretaste.agents.ranker import rank
-from foretaste.agents.tools import Tools
+from foretaste.agents.ranking.ranker import rank
+from foretaste.agents.reasoning import modes
+from foretaste.agents.retrieval import channels
+from foretaste.agents.retrieval.tools import Tools
 from foretaste.data.histories import Histories
 
 PAGE = 10  # places of the page that is scored

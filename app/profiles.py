@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from foretaste.agents.context import user_context
-from foretaste.agents.live_dataset import user_hash
+from foretaste.agents.contexts.context import user_context
+from foretaste.agents.contexts.profile_store import stored_profiles
 from foretaste.agents.objects import Request
-from foretaste.agents.profile_store import stored_profiles
-from foretaste.agents.prompting import clean
+from foretaste.agents.online.live_dataset import user_hash
+from foretaste.agents.wording.prompting import clean
 from foretaste.data.dataset import Dataset
 from foretaste.data.errors import InputError
 from foretaste.data.ledger import ledger_path, read_ledger

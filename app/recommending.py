@@ -9,14 +9,14 @@ from typing import Any, cast, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from foretaste.agents import context
-from foretaste.agents.checkpoints import Thread, made_of, opened
 from foretaste.agents.config import AgentsConfig
+from foretaste.agents.contexts import context
+from foretaste.agents.contexts.profile_store import stored_profiles
+from foretaste.agents.contexts.surroundings import EnvironmentConfig, Surroundings
 from foretaste.agents.objects import Mode, Request
-from foretaste.agents.profile_store import stored_profiles
 from foretaste.agents.recommend import Run, result, stream
-from foretaste.agents.surroundings import EnvironmentConfig, Surroundings
-from foretaste.agents.tools import Tools, load_tools
+from foretaste.agents.retrieval.tools import Tools, load_tools
+from foretaste.agents.running.checkpoints import Thread, made_of, opened
 from foretaste.app.show import Screen, show_trace
 from foretaste.data.dataset import Dataset
 from foretaste.data.errors import InputError

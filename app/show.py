@@ -12,8 +12,8 @@ from rich.text import Text
 from rich.tree import Tree
 
 from foretaste.agents.objects import Persona, Verdict
-from foretaste.agents.prompting import clean, event_line
 from foretaste.agents.recommend import STARTED
+from foretaste.agents.wording.prompting import clean, event_line
 
 LATELY = 12
 Made = Mapping[str, Any]

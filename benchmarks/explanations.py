@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 
 from foretaste.agents.config import AgentsConfig
-from foretaste.agents.explainer import explain
 from foretaste.agents.explaining import twin
 from foretaste.agents.explaining.diversity import diversity, r_div
+from foretaste.agents.explaining.explainer import explain
 from foretaste.agents.explaining.facts import facts_of
 from foretaste.agents.explaining.kept import Explanations
 from foretaste.agents.explaining.languages import GENERAL, language
@@ -31,8 +31,8 @@ from foretaste.agents.explaining.memory import SIZE, Memory
 from foretaste.agents.graph import Desk
 from foretaste.agents.objects import Request
 from foretaste.agents.recommend import Run, stream
-from foretaste.agents.tools import Tools, load_tools
-from foretaste.agents.trace import noting
+from foretaste.agents.retrieval.tools import Tools, load_tools
+from foretaste.agents.running.trace import noting
 from foretaste.data.store import load_dataset
 
 

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from foretaste.agents import prompting
-from foretaste.agents.compression import compress
-from foretaste.agents.context import user_context
-from foretaste.agents.counting import count_for
+from foretaste.agents.contexts.compression import compress
+from foretaste.agents.contexts.context import user_context
+from foretaste.agents.contexts.counting import count_for
 from foretaste.agents.objects import HistoryEvent, Request
+from foretaste.agents.wording import prompting
 from foretaste.data.store import load_dataset
 from foretaste.serving.chat import Message
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from foretaste.agents import prompting
-from foretaste.agents.context import Reader
-from foretaste.agents.lexicon import word_list, words
-from foretaste.agents.live_dataset import LiveDataset
+from foretaste.agents.contexts.context import Reader
+from foretaste.agents.explaining.sentence_guard import Thing
 from foretaste.agents.objects import Persona, Recommendation, Verdict
-from foretaste.agents.sentence_guard import Thing
-from foretaste.agents.tools import Tools
+from foretaste.agents.online.live_dataset import LiveDataset
+from foretaste.agents.retrieval.tools import Tools
+from foretaste.agents.wording import prompting
+from foretaste.agents.wording.lexicon import word_list, words
 
 SHARED = 2  # categories that a sentence names
 VALUES = 4  # attribute values of an item that a sentence may name

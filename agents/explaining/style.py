@@ -11,14 +11,14 @@ import json
 
 import numpy as np
 
-from foretaste.agents import prompting
-from foretaste.agents.asking import CheckFailed, ask_or_fall_back
 from foretaste.agents.explaining.dimensions import NAMES
 from foretaste.agents.explaining.kept import Sentence, cache_key
 from foretaste.agents.explaining.languages import Audience, Language
 from foretaste.agents.objects import Source, Step
-from foretaste.agents.schemas import StyleAnswer
-from foretaste.agents.tools import Tools
+from foretaste.agents.retrieval.tools import Tools
+from foretaste.agents.wording import prompting
+from foretaste.agents.wording.asking import CheckFailed, ask_or_fall_back
+from foretaste.agents.wording.schemas import StyleAnswer
 from foretaste.serving.chat import Message
 
 MAX_TOKENS = 120

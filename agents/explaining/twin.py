@@ -36,7 +36,7 @@ def sentences(
 def titled(facts: Facts) -> str:
     """The title with its first categories behind it.
 
-    >>> from foretaste.agents.sentence_guard import Thing
+    >>> from foretaste.agents.explaining.sentence_guard import Thing
     >>> titled(Facts("1", Thing("Ronin", ("Action", "1998")), "people", ("Action",)))
     'Ronin (Action)'
     """

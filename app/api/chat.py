@@ -12,7 +12,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
 from foretaste.agents.objects import Request
-from foretaste.agents.prompting import clean
+from foretaste.agents.wording.prompting import clean
 from foretaste.app.api.errors import Refused
 from foretaste.app.api.events import EventStream, event
 from foretaste.app.api.service import Service, while_connected

@@ -11,7 +11,7 @@ from mcp.server.transport_security import TransportSecuritySettings
 from pydantic import Field, ValidationError
 
 from foretaste.agents.objects import Request
-from foretaste.agents.prompting import clean
+from foretaste.agents.wording.prompting import clean
 from foretaste.app.api import errors
 from foretaste.app.api.service import Service
 from foretaste.app.api.wire import Wanted

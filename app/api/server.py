@@ -16,7 +16,7 @@ import httpx
 import uvicorn
 
 from foretaste.agents.config import AgentsConfig
-from foretaste.agents.live import Live
+from foretaste.agents.online.live import Live
 from foretaste.app.api import errors
 from foretaste.app.api.application import application
 from foretaste.app.api.config import ApiConfig

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from starlette.requests import Request as HttpRequest
 
-from foretaste.agents.live import Live
 from foretaste.agents.objects import Request
+from foretaste.agents.online.live import Live
 from foretaste.agents.recommend import Run, result, stream
 from foretaste.app.api.config import ApiConfig
 from foretaste.app.api.errors import ClientLeft, Refused

@@ -10,10 +10,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from foretaste.agents.config import AgentsConfig
-from foretaste.agents.profile_store import Profiles
-from foretaste.agents.pulse import Pulse
-from foretaste.agents.surroundings import Surroundings
-from foretaste.agents.tools import Tools, load_tools
+from foretaste.agents.contexts.profile_store import Profiles
+from foretaste.agents.contexts.surroundings import Surroundings
+from foretaste.agents.retrieval.pulse import Pulse
+from foretaste.agents.retrieval.tools import Tools, load_tools
 from foretaste.data.dataset import Dataset
 from foretaste.data.errors import InputError
 from foretaste.data.files import home, safe_name

@@ -7,12 +7,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from foretaste.agents import expert, planner
 from foretaste.agents.config import AgentsConfig
 from foretaste.agents.objects import Candidate, Mode, Request, Step, Tag
+from foretaste.agents.reasoning import expert, planner
+from foretaste.agents.reasoning.routes import ANGLES
 from foretaste.agents.recommend import Run, stream
-from foretaste.agents.routes import ANGLES
-from foretaste.agents.tools import Tools
+from foretaste.agents.retrieval.tools import Tools
 from foretaste.data.errors import UnreadableAnswer
 from foretaste.data.progress import meter
 from foretaste.serving.chat import Answer, Ask, ChatModel, Parsed

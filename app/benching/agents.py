@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from foretaste.agents.config import AgentsConfig
 from foretaste.agents.objects import Mode
-from foretaste.agents.tools import Tools
+from foretaste.agents.retrieval.tools import Tools
 from foretaste.app.benching.agent_cases import Asked, Which, asked_about
 from foretaste.app.benching.agent_figures import channels, cost, leaf_hits, quality
 from foretaste.app.benching.agent_report import Measured, report

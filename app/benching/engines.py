@@ -11,10 +11,10 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from foretaste.agents import prompting
 from foretaste.agents.objects import Request
 from foretaste.agents.recommend import recommend
-from foretaste.agents.tools import Tools
+from foretaste.agents.retrieval.tools import Tools
+from foretaste.agents.wording import prompting
 from foretaste.data.dataset import Dataset
 from foretaste.data.errors import UnreadableAnswer
 from foretaste.data.progress import meter

@@ -11,7 +11,7 @@ import itertools
 import re
 from typing import Any
 
-from foretaste.agents.schemas import (
+from foretaste.agents.wording.schemas import (
     ArbiterAnswer,
     ExpertAnswer,
     PlannerAnswer,

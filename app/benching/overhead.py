@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from foretaste.agents.objects import Request
 from foretaste.agents.recommend import recommend
-from foretaste.agents.tools import Tools
+from foretaste.agents.retrieval.tools import Tools
 from foretaste.app.benching.instant import InstantModel
 from foretaste.data.progress import meter
 from foretaste.serving.embedder import Embedder

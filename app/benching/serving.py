@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from foretaste.agents.config import AgentsConfig
-from foretaste.agents.tools import Tools, load_tools
+from foretaste.agents.retrieval.tools import Tools, load_tools
 from foretaste.app.benching import engines, limits
 from foretaste.app.benching.overhead import measure_overhead
 from foretaste.data.dataset import Dataset

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from foretaste.agents import grounded
-from foretaste.agents.lexicon import Lexicon
+from foretaste.agents.reasoning import grounded
+from foretaste.agents.wording.lexicon import Lexicon
 from foretaste.data.dataset import Dataset
 from foretaste.data.histories import Histories
 

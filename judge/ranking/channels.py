@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from foretaste.agents.offline import Grounded, Page, TagChannel
-from foretaste.agents.tools import load_tools
+from foretaste.agents.retrieval.tools import load_tools
 from foretaste.data.dataset import Dataset
 from foretaste.data.splits import Split
 from foretaste.judge.ranking.evaluate import Protocol, evaluate_ranking

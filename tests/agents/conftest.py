@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from foretaste.agents.config import AgentsConfig
-from foretaste.agents.lexicon import Lexicon
-from foretaste.agents.tools import Tools
+from foretaste.agents.retrieval.tools import Tools
+from foretaste.agents.wording.lexicon import Lexicon
 from foretaste.data.dataset import Dataset, DatasetInfo
 from foretaste.data.histories import Histories
 from foretaste.data.tables import COLUMNS

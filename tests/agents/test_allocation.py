@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import LinearConstraint, minimize
 
-from foretaste.agents.allocation import allocate
+from foretaste.agents.ranking.allocation import allocate
 from foretaste.data.errors import InputError
 
 NUMBERS = st.integers(-20, 20).map(lambda tenths: tenths / 10)

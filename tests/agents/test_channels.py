@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from foretaste.agents import channels
-from foretaste.agents.context import Reader
+from foretaste.agents.contexts.context import Reader
 from foretaste.agents.objects import Tag, UserContext
-from foretaste.agents.pulse import Pulse
-from foretaste.agents.tools import Tools
+from foretaste.agents.retrieval import channels
+from foretaste.agents.retrieval.pulse import Pulse
+from foretaste.agents.retrieval.tools import Tools
 from foretaste.data.histories import Histories
 
 

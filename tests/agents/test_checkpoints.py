@@ -19,13 +19,14 @@ from typing import Any
 
 import pytest
 
-from foretaste.agents import checkpoints, context
-from foretaste.agents.checkpoints import made_of, opened, serializer, state_classes
-from foretaste.agents.live import Live
+from foretaste.agents.contexts import context
 from foretaste.agents.objects import Persona, Request
+from foretaste.agents.online.live import Live
 from foretaste.agents.recommend import Run, result, stream
-from foretaste.agents.schemas import ArbiterAnswer, ExpertAnswer, PlannerAnswer
-from foretaste.agents.tools import Tools
+from foretaste.agents.retrieval.tools import Tools
+from foretaste.agents.running import checkpoints
+from foretaste.agents.running.checkpoints import made_of, opened, serializer, state_classes
+from foretaste.agents.wording.schemas import ArbiterAnswer, ExpertAnswer, PlannerAnswer
 from foretaste.data.errors import EngineError, ForetasteError, InputError
 from foretaste.data.ledger import Ledger
 from foretaste.serving.chat import Ask

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from foretaste.agents import checks
-from foretaste.agents.asking import CheckFailed
-from foretaste.agents.tools import Tools
+from foretaste.agents.reasoning import checks
+from foretaste.agents.retrieval.tools import Tools
+from foretaste.agents.wording.asking import CheckFailed
 
 ALL = np.ones(12, dtype=bool)
 

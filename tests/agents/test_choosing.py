@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foretaste.agents import choosing
-from foretaste.agents.choosing import Limits, Sheet, choose
 from foretaste.agents.objects import Tag
+from foretaste.agents.reasoning import choosing
+from foretaste.agents.reasoning.choosing import Limits, Sheet, choose
 
 EVEN = (0.2, 0.2, 0.2, 0.2, 0.2)
 NO_LIMIT = Limits(1.0, 1.0)

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foretaste.agents import prompting
-from foretaste.agents.compression import Compressed, bucket, compress, short_title
-from foretaste.agents.counting import Count, byte_count, count_for
+from foretaste.agents.contexts.compression import Compressed, bucket, compress, short_title
+from foretaste.agents.contexts.counting import Count, byte_count, count_for
 from foretaste.agents.objects import HistoryEvent, Search
+from foretaste.agents.wording import prompting
 from foretaste.data.errors import InputError, ModelError
 
 NOV_20 = 1_700_438_400  # 2023-11-20 00:00 UTC
@@ -177,7 +177,7 @@ def test_impossible_wishes_are_one_sentence(budget: int, recent: int) -> None:
 
 
 def test_a_folder_without_a_tokenizer_is_counted_by_bytes_or_refused(tmp_path: Path) -> None:
-    from foretaste.agents.counting import tokenizer_count
+    from foretaste.agents.contexts.counting import tokenizer_count
 
     assert count_for(None) is byte_count
     assert count_for("some-org/some-model") is byte_count

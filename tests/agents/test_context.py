@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from foretaste.agents.context import read
+from foretaste.agents.contexts.context import read
+from foretaste.agents.contexts.surroundings import holding
 from foretaste.agents.objects import Request
-from foretaste.agents.surroundings import holding
 from foretaste.data.dataset import Dataset
 from foretaste.data.errors import InputError
 from foretaste.serving.index.filters import ItemFilter

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foretaste.agents import explainer
 from foretaste.agents.config import AgentsConfig
-from foretaste.agents.context import read
+from foretaste.agents.contexts.context import read
+from foretaste.agents.explaining import explainer
 from foretaste.agents.explaining.dimensions import DIMENSIONS, NAMES
 from foretaste.agents.explaining.diversity import diversity, document_counts, r_div, rouge_l, tokens
 from foretaste.agents.explaining.facts import facts_of
@@ -26,8 +26,8 @@ from foretaste.agents.explaining.memory import Memory
 from foretaste.agents.explaining.twin import sentences
 from foretaste.agents.objects import Recommendation, Request, Tag, Verdict
 from foretaste.agents.recommend import Run, recommend, result, stream
-from foretaste.agents.schemas import ExplainerAnswer, StyleAnswer
-from foretaste.agents.tools import Tools
+from foretaste.agents.retrieval.tools import Tools
+from foretaste.agents.wording.schemas import ExplainerAnswer, StyleAnswer
 from foretaste.data.errors import InputError
 from foretaste.serving.chat import Ask
 from foretaste.serving.scripted_chat import ScriptedChat

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from foretaste.agents.objects import Request
 from foretaste.agents.recommend import STARTED, Run, recommend, stream
-from foretaste.agents.schemas import (
+from foretaste.agents.retrieval.tools import Tools
+from foretaste.agents.wording.schemas import (
     ArbiterAnswer,
     ExpertAnswer,
     ExplainerAnswer,
     PlannerAnswer,
     StyleAnswer,
 )
-from foretaste.agents.tools import Tools
 from foretaste.data.errors import EngineError, InputError
 from foretaste.serving.chat import Ask
 from foretaste.serving.index.filters import ItemFilter

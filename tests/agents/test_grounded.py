@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from foretaste.agents import grounded
-from foretaste.agents.lexicon import Lexicon, words
-from foretaste.agents.tools import Tools
+from foretaste.agents.reasoning import grounded
+from foretaste.agents.retrieval.tools import Tools
+from foretaste.agents.wording.lexicon import Lexicon, words
 from foretaste.data.dataset import Dataset
 
 

@@ -14,15 +14,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foretaste.agents import context, learning
-from foretaste.agents.lexicon import Lexicon
-from foretaste.agents.live import Live
-from foretaste.agents.newcomers import Newcomers
+from foretaste.agents.contexts import context
 from foretaste.agents.objects import Request
-from foretaste.agents.pulse import Pulse
+from foretaste.agents.online import learning
+from foretaste.agents.online.live import Live
+from foretaste.agents.online.newcomers import Newcomers
 from foretaste.agents.recommend import recommend
-from foretaste.agents.terms import Terms
-from foretaste.agents.tools import Tools
+from foretaste.agents.retrieval.pulse import Pulse
+from foretaste.agents.retrieval.tools import Tools
+from foretaste.agents.wording.lexicon import Lexicon
+from foretaste.agents.wording.terms import Terms
 from foretaste.data.changes import Interaction, Item
 from foretaste.data.errors import InputError
 from foretaste.data.histories import Histories

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foretaste.agents.masks import Masks
+from foretaste.agents.retrieval.masks import Masks
 from foretaste.data.tables import COLUMNS
 from foretaste.serving.index.filters import ItemFilter
 

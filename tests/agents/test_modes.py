@@ -9,20 +9,20 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from foretaste.agents import checks, expert, modes
-from foretaste.agents.context import read
-from foretaste.agents.lexicon import words
+from foretaste.agents.contexts.context import read
 from foretaste.agents.objects import Mode, Request, Tag
+from foretaste.agents.reasoning import checks, expert, modes
+from foretaste.agents.reasoning.routes import ANGLES
 from foretaste.agents.recommend import recommend
-from foretaste.agents.routes import ANGLES
-from foretaste.agents.schemas import (
+from foretaste.agents.retrieval.tools import Tools
+from foretaste.agents.wording.lexicon import words
+from foretaste.agents.wording.schemas import (
     ArbiterAnswer,
     ExpertAnswer,
     PersonaAnswer,
     PlannerAnswer,
     SingleAnswer,
 )
-from foretaste.agents.tools import Tools
 from foretaste.serving.chat import Ask
 from foretaste.serving.scripted_chat import ScriptedChat
 
@@ -162,7 +162,7 @@ def test_what_was_only_viewed_may_be_proposed_again(tools: Tools) -> None:
 
 def test_no_two_kept_tags_of_a_model_find_the_same_items(tools: Tools) -> None:
     """A catalogue large enough that what a tag finds is a part of it."""
-    from foretaste.agents import arbiter
+    from foretaste.agents.reasoning import arbiter
 
     reader = read(tools.dataset, Request(history=("space-1",)))
     narrow = replace(tools, config=tools.config.model_copy(update={"kept": 2, "tag_depth": 2}))

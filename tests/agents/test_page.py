@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foretaste.agents.diversity import Determinantal, MarginalRelevance
-from foretaste.agents.page import Offer, lay_out
-from foretaste.agents.page_config import PageSettings
+from foretaste.agents.ranking.diversity import Determinantal, MarginalRelevance
+from foretaste.agents.ranking.page import Offer, lay_out
+from foretaste.agents.ranking.page_config import PageSettings
 
 EAST, NORTH = np.array([1.0, 0.0], np.float32), np.array([0.0, 1.0], np.float32)
 

@@ -13,14 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foretaste.agents import context, prompting
-from foretaste.agents.live import Live
+from foretaste.agents.contexts import context
+from foretaste.agents.contexts.profile import Catalogue, Tallies, read_on
+from foretaste.agents.contexts.profile_store import Profiles, SqliteProfiles
+from foretaste.agents.contexts.profile_text import statements
 from foretaste.agents.objects import HistoryEvent, Request, Statement
-from foretaste.agents.profile import Catalogue, Tallies, read_on
-from foretaste.agents.profile_store import Profiles, SqliteProfiles
-from foretaste.agents.profile_text import statements
+from foretaste.agents.online.live import Live
 from foretaste.agents.recommend import recommend
-from foretaste.agents.tools import Tools
+from foretaste.agents.retrieval.tools import Tools
+from foretaste.agents.wording import prompting
 from foretaste.data.changes import Interaction
 from foretaste.data.dataset import Dataset, DatasetInfo
 from foretaste.data.errors import ForetasteError

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foretaste.agents import prompting
-from foretaste.agents.context import read
+from foretaste.agents.contexts.context import read
 from foretaste.agents.objects import HistoryEvent, Request
-from foretaste.agents.planner import history_of, planner_messages
-from foretaste.agents.tools import Tools
+from foretaste.agents.reasoning.planner import history_of, planner_messages
+from foretaste.agents.retrieval.tools import Tools
+from foretaste.agents.wording import prompting
 from foretaste.serving.chat import Entity, Message
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foretaste.agents.pulse import Pulse
+from foretaste.agents.retrieval.pulse import Pulse
 
 DAY = 86_400
 EVENTS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 40)), min_size=1, max_size=30)

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from foretaste.agents.channels import fuse
 from foretaste.agents.objects import Candidate, Recommendation, Tag, TagFind
-from foretaste.agents.ranker import exploration_share, predicted_conversion, rank
-from foretaste.agents.tools import Tools
+from foretaste.agents.ranking.ranker import exploration_share, predicted_conversion, rank
+from foretaste.agents.retrieval.channels import fuse
+from foretaste.agents.retrieval.tools import Tools
 from foretaste.serving.index.base import Hits
 
 IDS = [

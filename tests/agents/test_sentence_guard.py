@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foretaste.agents.asking import CheckFailed
 from foretaste.agents.explaining.facts import Facts
 from foretaste.agents.explaining.languages import audience, audiences, language, languages, stem
 from foretaste.agents.explaining.memory import Memory
+from foretaste.agents.explaining.sentence_guard import Thing, check_sentence
 from foretaste.agents.explaining.twin import sentences
-from foretaste.agents.sentence_guard import Thing, check_sentence
+from foretaste.agents.wording.asking import CheckFailed
 from foretaste.data.errors import InputError
 
 MOON = Thing("Moon Station (1984)", ("Sci-Fi", "Adventure", "Space Line"))

@@ -16,11 +16,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from foretaste.agents import context
+from foretaste.agents.contexts import context
+from foretaste.agents.contexts.seasons import SOUTHERN, TROPICAL, holiday_texts, season
+from foretaste.agents.contexts.surroundings import EnvironmentConfig, Surroundings, rising
+from foretaste.agents.contexts.weather import Kept, installed_provider, weather_text
 from foretaste.agents.objects import Request
-from foretaste.agents.seasons import SOUTHERN, TROPICAL, holiday_texts, season
-from foretaste.agents.surroundings import EnvironmentConfig, Surroundings, rising
-from foretaste.agents.weather import Kept, installed_provider, weather_text
 from foretaste.data.dataset import Dataset
 from foretaste.data.errors import ForetasteError, InputError
 from foretaste.data.settings import override

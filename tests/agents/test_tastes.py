@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foretaste.agents import tastes
 from foretaste.agents.objects import Persona
-from foretaste.agents.terms import Terms
+from foretaste.agents.reasoning import tastes
+from foretaste.agents.wording.terms import Terms
 
 
 def test_clusters_part_two_tastes_and_put_the_heavier_first() -> None:

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from foretaste.agents import telemetry
 from foretaste.agents.objects import Request
 from foretaste.agents.recommend import Run, stream
-from foretaste.agents.tools import Tools
+from foretaste.agents.retrieval.tools import Tools
+from foretaste.agents.running import telemetry
 from foretaste.data.errors import EngineError
 from foretaste.serving.scripted_chat import ScriptedChat
 

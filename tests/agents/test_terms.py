@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foretaste.agents import terms as module
-from foretaste.agents.terms import Terms
+from foretaste.agents.wording import terms as module
+from foretaste.agents.wording.terms import Terms
 
 
 def test_by_hand_a_changed_row_leaves_its_old_terms() -> None:

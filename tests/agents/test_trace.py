@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foretaste.agents import asking, prompting
 from foretaste.agents.objects import Request, Step
 from foretaste.agents.recommend import STARTED, Run, result, stream
-from foretaste.agents.schemas import ArbiterAnswer, ExpertAnswer, PlannerAnswer
-from foretaste.agents.tools import Tools
-from foretaste.agents.trace import Span, note, noting, trace_of, wall_ms
+from foretaste.agents.retrieval.tools import Tools
+from foretaste.agents.running.trace import Span, note, noting, trace_of, wall_ms
+from foretaste.agents.wording import asking, prompting
+from foretaste.agents.wording.schemas import ArbiterAnswer, ExpertAnswer, PlannerAnswer
 from foretaste.serving.chat import Answer, Ask
 from foretaste.serving.scripted_chat import ScriptedChat
 

@@ -19,9 +19,9 @@ import pytest
 import uvicorn
 
 from foretaste.agents.config import AgentsConfig
-from foretaste.agents.lexicon import Lexicon
-from foretaste.agents.live import Live
-from foretaste.agents.tools import Tools
+from foretaste.agents.online.live import Live
+from foretaste.agents.retrieval.tools import Tools
+from foretaste.agents.wording.lexicon import Lexicon
 from foretaste.app.api.application import application
 from foretaste.app.api.config import ApiConfig
 from foretaste.app.api.keys import KeyRing

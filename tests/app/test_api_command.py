@@ -22,7 +22,7 @@ from foretaste.data.feedback import feedback_table
 PROGRAM = """
 import sys, zlib
 import numpy as np
-import foretaste.agents.tools as tools
+import foretaste.agents.retrieval.tools as tools
 class Words:
     name, fingerprint, dimension = "words", "0" * 16, 16
     def encode(self, texts, *, keep=True):

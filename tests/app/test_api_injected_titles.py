@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from foretaste.agents.compression import short_title
+from foretaste.agents.contexts.compression import short_title
 from foretaste.agents.objects import Request
-from foretaste.agents.prompting import clean
 from foretaste.agents.recommend import recommend
+from foretaste.agents.wording.prompting import clean
 from foretaste.serving.chat import Ask
 from foretaste.serving.scripted_chat import ScriptedChat
 

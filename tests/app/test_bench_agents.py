@@ -17,7 +17,12 @@ from typer.testing import CliRunner
 
 from foretaste.agents.config import AgentsConfig
 from foretaste.agents.objects import Candidate, Step, Tag, TagFind
-from foretaste.agents.schemas import ArbiterAnswer, PersonaAnswer, PlannerAnswer, SingleAnswer
+from foretaste.agents.wording.schemas import (
+    ArbiterAnswer,
+    PersonaAnswer,
+    PlannerAnswer,
+    SingleAnswer,
+)
 from foretaste.app.benching import agent_figures, agents
 from foretaste.app.benching.agent_cases import asked_about, some_cases, until
 from foretaste.app.benching.agent_figures import Ratio, duplicates, exclusive, nearest
@@ -64,7 +69,7 @@ def cinema(home: Path, tmp_path: Path, embedder: Any, monkeypatch: pytest.Monkey
     files = ["--items", str(tmp_path / "items.csv"), "--interactions", str(tmp_path / "events.csv")]
     done = CliRunner().invoke(cli, ["data", "import", *files, "--name", "cinema"])
     assert done.exit_code == 0, done.output
-    monkeypatch.setattr("foretaste.agents.tools.load_embedder", lambda name: embedder)
+    monkeypatch.setattr("foretaste.agents.retrieval.tools.load_embedder", lambda name: embedder)
     return "cinema"
 
 
@@ -338,7 +343,7 @@ def test_a_doubted_model_costs_what_it_costs_and_changes_nothing(
     dataset = asked.tools.dataset
     title = dataset.titles[int(dataset.histories[dataset.user_ids.index(asked.users[0])][-1])]
     persona = {"name": title, "why": title, "items": [1]}
-    monkeypatch.setattr("foretaste.agents.planner.about", lambda *given: True)
+    monkeypatch.setattr("foretaste.agents.reasoning.planner.about", lambda *given: True)
     monkeypatch.setitem(globals(), "_PERSONA", persona)
     bench = agents.Bench(dataset=cinema, users=2, modes=("hierarchical",))
     believed = agents.run(bench)["modes"]["hierarchical"]["tokens_per_user"]

@@ -44,7 +44,7 @@ def cinema(home: Path, tmp_path: Path, embedder: Any, monkeypatch: pytest.Monkey
     files = ["--items", str(tmp_path / "items.csv"), "--interactions", str(tmp_path / "events.csv")]
     done = CliRunner().invoke(cli, ["data", "import", *files, "--name", "cinema"])
     assert done.exit_code == 0, done.output
-    monkeypatch.setattr("foretaste.agents.tools.load_embedder", lambda name: embedder)
+    monkeypatch.setattr("foretaste.agents.retrieval.tools.load_embedder", lambda name: embedder)
     return "cinema"
 
 

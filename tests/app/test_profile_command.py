@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from foretaste.agents.live_dataset import user_hash
-from foretaste.agents.profile_store import profile_path, stored_profiles
+from foretaste.agents.contexts.profile_store import profile_path, stored_profiles
+from foretaste.agents.online.live_dataset import user_hash
 from foretaste.app.cli import cli, main
 from foretaste.data.ledger import Ledger, ledger_path
 from foretaste.data.store import load_dataset
@@ -102,7 +102,7 @@ def test_a_damaged_file_is_one_sentence(
 def test_a_recommendation_keeps_the_profile_and_knows_the_day(
     shop: str, embedder: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("foretaste.agents.tools.load_embedder", lambda name: embedder)
+    monkeypatch.setattr("foretaste.agents.retrieval.tools.load_embedder", lambda name: embedder)
     words = ["recommend", "--dataset", shop, "--user", "ann", "--engine", "none", "--n", "2"]
     none = CliRunner().invoke(cli, [*words, "--set", "agents.profile=false", "--json", "-"])
     assert none.exit_code == 0, none.output

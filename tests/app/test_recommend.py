@@ -38,7 +38,7 @@ def shop(home: Path, tmp_path: Path, embedder: Any, monkeypatch: pytest.MonkeyPa
     files = ["--items", str(tmp_path / "items.csv"), "--interactions", str(tmp_path / "events.csv")]
     done = CliRunner().invoke(cli, ["data", "import", *files, "--name", "shop"])
     assert done.exit_code == 0, done.output
-    monkeypatch.setattr("foretaste.agents.tools.load_embedder", lambda name: embedder)
+    monkeypatch.setattr("foretaste.agents.retrieval.tools.load_embedder", lambda name: embedder)
     return "shop"
 
 

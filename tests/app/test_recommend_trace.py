@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from foretaste.agents.trace import Span
+from foretaste.agents.running.trace import Span
 from foretaste.app.cli import cli, main
 from foretaste.app.show import Screen, show_trace
 

@@ -1,0 +1,204 @@
+"""Where candidates come from: each channel names the items it would show, best first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foretaste.agents.contexts.context import Reader
+from foretaste.agents.objects import Candidate, Tag, TagFind
+from foretaste.agents.retrieval.tools import Tools
+from foretaste.data.histories import Histories
+from foretaste.serving.index.base import Hits
+from foretaste.serving.index.fusion import reciprocal_rank
+from foretaste.serving.rules.base import zscores
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one channel found.
+
+    Attributes:
+        channel: its name.
+        rows: item rows, best first.
+        scores: one a row, in the channel's own unit.
+        finds: row → the tags that found it, for the channels that search by tag.
+    """
+
+    channel: str
+    rows: list[int] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    finds: dict[int, tuple[TagFind, ...]] = field(default_factory=dict)
+
+
+def every(tools: Tools, reader: Reader, tags: Sequence[Tag]) -> list[Found]:
+    """What all channels found, those that found something.
+
+    Args:
+        tags: the kept tags.
+    """
+    found = [
+        collaborative(tools, reader),
+        by_tags(tools, reader, tags),
+        by_wish(tools, reader),
+        by_towers(tools, reader, tags),
+        next_interest(tools, reader),
+        fresh(tools, reader),
+        trending(tools, reader),
+    ]
+    return [one for one in found if one.rows]
+
+
+def by_tags(tools: Tools, reader: Reader, tags: Sequence[Tag]) -> Found:
+    """The agents' channel: every kept tag searches by meaning and by word; lists fused by rank."""
+    if not tags:
+        return Found("tags")
+    texts = [tag.text for tag in tags]
+    return fuse(tag_hits(tools, reader, texts), tags, tools.config.candidates)
+
+
+def by_wish(tools: Tools, reader: Reader) -> Found:
+    """The wish itself searches by meaning and by word; its vector is not kept."""
+    if not reader.context.wish:
+        return Found("wish")
+    hits = tag_hits(tools, reader, [reader.context.wish], keep=False)
+    rows, scores = hits.rows[0], hits.scores[0]
+    known = rows >= 0
+    return Found("wish", rows[known].tolist(), scores[known].tolist())
+
+
+def by_towers(tools: Tools, reader: Reader, tags: Sequence[Tag]) -> Found:
+    """The trained towers: user and tag vectors mixed, β h_u + (1 - β) h_t; none until trained."""
+    towers = tools.towers
+    if towers is None or not len(reader.rows):
+        return Found("towers")
+    rows = reader.rows[reader.rows < len(towers.item_vectors)]
+    said = tools.embedder.encode([tag.text for tag in tags]) if tags else tools.vectors[:0]
+    scores = towers.mixed(rows, said, tools.config.towers_mix)  # (items at training,)
+    return _best("towers", scores, tools, reader)
+
+
+def next_interest(tools: Tools, reader: Reader) -> Found:
+    """The trained next-interest model; none until there is one."""
+    if tools.interest is None or not len(reader.rows):
+        return Found("interest")
+    scores = tools.interest.scores(Histories.from_lists([reader.rows.tolist()]))[0]
+    return _best("interest", scores, tools, reader)
+
+
+def collaborative(tools: Tools, reader: Reader) -> Found:
+    """The best untrained rule of this data set; for an empty history what is popular.
+
+    Towers that validation gave a weight beside this very rule are added to it, both as z-scores.
+    """
+    scores = tools.rule.scores(Histories.from_lists([reader.rows.tolist()]))  # (1, items)
+    if not len(reader.rows):
+        return _best("popular", scores[0], tools, reader)
+    towers = tools.towers
+    if towers is not None and towers.record.weight and towers.record.rule == tools.rule.name:
+        rows = reader.rows[reader.rows < len(towers.item_vectors)]
+        own = zscores(towers.scores(Histories.from_lists([rows.tolist()])))  # (1, at training)
+        zscores(scores)[:, : own.shape[1]] += np.float32(towers.record.weight) * own
+    return _best("collaborative", scores[0], tools, reader)
+
+
+def fresh(tools: Tools, reader: Reader) -> Found:
+    """Items first seen within the last window, in the order of the collaborative rule."""
+    rows = tools.pulse.fresh() if tools.pulse else np.zeros(0, dtype=np.int64)
+    rows = rows[rows < len(reader.allowed)]
+    if not len(rows):
+        return Found("fresh")
+    own = tools.rule.scores(Histories.from_lists([reader.rows.tolist()]))[0]
+    scores = np.full(len(reader.allowed), -np.inf, dtype=np.float32)
+    scores[rows] = own[rows]
+    return _best("fresh", scores, tools, reader)
+
+
+def trending(tools: Tools, reader: Reader) -> Found:
+    """Items that rise: more events in the last window than in the one before."""
+    if tools.pulse is None:
+        return Found("trending")
+    rises = tools.pulse.rises()[: len(reader.allowed)]
+    return _best("trending", np.where(rises > 0, rises, -np.inf), tools, reader)
+
+
+def merge(tools: Tools, found: Sequence[Found]) -> list[Candidate]:
+    """One candidate an item, remembering every channel and tag that found it, and its place there."""
+    ranks: dict[int, dict[str, int]] = {}
+    scores: dict[int, dict[str, float]] = {}
+    finds: dict[int, tuple[TagFind, ...]] = {}
+    for one in found:
+        for rank, (row, score) in enumerate(zip(one.rows, one.scores, strict=True), 1):
+            ranks.setdefault(row, {})[one.channel] = rank
+            scores.setdefault(row, {})[one.channel] = round(score, 6)
+            finds[row] = finds.get(row, ()) + one.finds.get(row, ())
+    return [
+        Candidate.model_construct(  # from our own numbers: hundreds a request, never read wrong
+            item_id=tools.dataset.item_ids[row],
+            ranks=places,
+            scores=scores[row],
+            finds=finds[row],
+        )
+        for row, places in ranks.items()
+    ]
+
+
+def tag_hits(tools: Tools, reader: Reader, texts: Sequence[str], *, keep: bool = True) -> Hits:
+    """What each text finds among the allowed items, by meaning and by word, fused by rank.
+
+    Args:
+        texts: at least one.
+        keep: whether their vectors stay in the cache; false for what a person wrote.
+
+    Returns:
+        (texts, tag_depth) rows and reciprocal-rank scores, best first; -1 where there are no more.
+    """
+    depth = tools.config.tag_depth
+
+    def search(new: list[str]) -> Hits:
+        vectors = tools.embedder.encode(new, keep=keep)
+        by_meaning = tools.index.search(vectors, depth, allowed=reader.allowed)
+        return reciprocal_rank([by_meaning, tools.by_word(new, depth, reader.allowed)], depth)
+
+    return reader.found.hits(texts, depth, search)
+
+
+def fuse(hits: Hits, tags: Sequence[Tag], count: int) -> Found:
+    """Fuse the lists of several tags by reciprocal rank.
+
+    Args:
+        hits: one list a tag, best first.
+        tags: the tag of each list.
+        count: rows wanted.
+    """
+    lists = [Hits(hits.rows[i : i + 1], hits.scores[i : i + 1]) for i in range(len(tags))]
+    both = reciprocal_rank(lists, min(count, hits.rows.size))
+    rows = [int(row) for row in both.rows[0] if row >= 0]
+    where: dict[int, list[TagFind]] = {row: [] for row in rows}
+    for tag, own, scores in zip(tags, hits.rows.tolist(), hits.scores.tolist(), strict=True):
+        for rank, (row, score) in enumerate(zip(own, scores, strict=True), 1):
+            if row in where:
+                where[row].append(
+                    TagFind.model_construct(
+                        tag=tag.text, persona=tag.persona, rank=rank, score=round(score, 6)
+                    )
+                )
+    finds = {row: tuple(sorted(own, key=lambda one: one.rank)) for row, own in where.items()}
+    return Found("tags", rows, both.scores[0][: len(rows)].tolist(), finds)
+
+
+def _best(channel: str, scores: NDArray[np.float32], tools: Tools, reader: Reader) -> Found:
+    """The allowed items with the highest scores that are not minus infinity.
+
+    `scores` may be shorter than the catalogue: later items are not found.
+    """
+    own = np.where(reader.allowed[: len(scores)], scores.astype(np.float64), -np.inf)
+    count = min(tools.config.candidates, int((own > -np.inf).sum()))
+    if not count:
+        return Found(channel)
+    best = np.argpartition(-own, count - 1)[:count]
+    rows = best[np.argsort(-own[best], kind="stable")]
+    return Found(channel, rows.tolist(), own[rows].tolist())
