@@ -17,6 +17,7 @@ from foretaste.app.commands import (
     doctor,
     evaluate,
     finetune,
+    judge,
     models,
     profile,
     recommend,
@@ -41,6 +42,7 @@ cli.add_typer(profile.group, name="profile")
 cli.add_typer(evaluate.group, name="evaluate")
 cli.add_typer(bench.group, name="bench")
 cli.add_typer(finetune.group, name="finetune")
+cli.add_typer(judge.group, name="judge")
 
 
 def _show_version(wanted: bool) -> None:
