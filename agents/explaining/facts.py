@@ -15,6 +15,7 @@ from foretaste.agents.online.live_dataset import LiveDataset
 from foretaste.agents.retrieval.tools import Tools
 from foretaste.agents.wording import prompting
 from foretaste.agents.wording.lexicon import word_list, words
+from foretaste.data.dataset import Dataset
 
 SHARED = 2  # categories that a sentence names
 VALUES = 4  # attribute values of an item that a sentence may name
@@ -93,18 +94,18 @@ def facts_of(
     ]
 
 
-def thing_of(tools: Tools, row: int) -> Thing:
+def thing_of(dataset: Dataset, row: int) -> Thing:
     """What the catalogue says about one item; identifiers are no facts that one would say."""
-    found = [prompting.clean(name) for name in tools.dataset.categories_of(row)]
-    if "attributes" in tools.dataset.items.columns:
-        pairs = tools.dataset.items["attributes"][int(row)]
+    found = [prompting.clean(name) for name in dataset.categories_of(row)]
+    if "attributes" in dataset.items.columns:
+        pairs = dataset.items["attributes"][int(row)]
         values = [] if pairs is None else pairs.to_list()
         found += [
             prompting.clean(pair["value"], 40)
             for pair in values
             if pair["value"] and not pair["name"].endswith("_id")
         ][:VALUES]
-    return Thing(prompting.clean(tools.dataset.titles[row]), tuple(dict.fromkeys(found)))
+    return Thing(prompting.clean(dataset.titles[row]), tuple(dict.fromkeys(found)))
 
 
 def _common(tools: Tools, rows: list[int], history: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -125,12 +126,12 @@ def _facts(
     personas: Sequence[Persona],
     owner: dict[str, int],
 ) -> Facts:
-    own = thing_of(tools, row)
+    own = thing_of(tools.dataset, row)
     tag = prompting.clean(item.tags[0]) if item.tags and item.channel == "tags" else None
     persona = owner.get(item.tags[0]) if tag else None
     theirs = personas[persona].evidence if persona is not None and persona < len(personas) else ()
     near = _evidence(tools, row, history, common, set(theirs))
-    evidence = None if near is None else thing_of(tools, near)
+    evidence = None if near is None else thing_of(tools.dataset, near)
     shared = _shared(tools, row, near)
     kind = _BY_CHANNEL.get(item.channel, "near" if len(history) else "popular")
     kind = "tag" if tag else kind
