@@ -96,7 +96,7 @@ class TowersNet(nn.Module):  # type: ignore[misc]
         """h_t, (n, dim) of length 1, from the sentence vectors of tags (n, text)."""
         return F.normalize(self.tag(text), dim=-1)
 
-    def users(self, seen: Any, at: Any) -> Any:
+    def users(self, seen: Any, at: Any, added: Any = 0.0) -> Any:
         """h_u as seen from some places of each history: (b, places, codes, dim) of length 1.
 
         Code m weighs event j from place t by softmax_j(c_m · k_j + q_t · k_j + age_m[t - j]), j up to
@@ -105,6 +105,8 @@ class TowersNet(nn.Module):  # type: ignore[misc]
         Args:
             seen: (b, t, dim) behaviours (`Side` of each event), oldest first, padded at the end.
             at: (b, places) int64; what comes after a place is not looked at.
+            added: (b, places, codes, dim) what another reader of the history adds before the
+                length becomes 1.
         """
         x = self.dropout(self.norm(seen))
         order = torch.arange(x.shape[1])
@@ -119,7 +121,7 @@ class TowersNet(nn.Module):  # type: ignore[misc]
         weight = by_code + by_newest + by_age  # (b, codes, places, t)
         weight = weight.masked_fill((ages < 0)[:, None], -torch.inf).softmax(dim=-1)
         pooled = torch.einsum("bmpj,bjd->bpmd", weight, x + self.values(x))
-        return F.normalize(pooled, dim=-1)
+        return F.normalize(pooled + added, dim=-1)
 
     def scores(self, vectors: Any, items: Any, popular: Any) -> Any:
         """y = exp(sharpness) · max_m h_m · h_v + popular · log(1 + events of v), (n, items).

@@ -3,6 +3,7 @@
 * `config.py`   settings and presets
 * `data.py`     the catalogue as arrays, tags in hindsight, batches
 * `loss.py`     L_col + 0.5 L_tag + 0.5 L_cate over sampled items
-* `trainer.py`  one step and one epoch
-* `train.py`    a whole run: estimate, epochs, validation, resume, export
+* `trainer.py`  the loss of one step
+* `loop.py`     estimate and validation of its epochs (`finetune/epochs.py`)
+* `train.py`    a whole run, from a data set's name to an export
 """

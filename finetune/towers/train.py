@@ -100,7 +100,7 @@ def train(
     if resume:
         loop.restore()
     with stoppable() as stop:
-        loop.run_epochs(stop)
+        loop.train(stop)
     return _finish(job, run, loop, found)
 
 
@@ -167,7 +167,7 @@ def _finish(job: Job, run: Run, loop: Loop, found: Probe) -> dict[str, Any]:
     towers, validation = _chosen(job, loop.best_towers())
     folder = publish(job.dataset.name, towers)
     course = loop.course
-    rate = course.events * found.flops_per_event / max(course.train_s, 1e-9)
+    rate = course.events * found.speed.flops_per_event / max(course.train_s, 1e-9)
     result = {
         "dataset": job.dataset.name,
         "items": len(job.material.counts),

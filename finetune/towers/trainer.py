@@ -1,7 +1,8 @@
-"""One step and one epoch of training; what happens in a step depends on seed, epoch and step alone."""
+"""The parts of the towers' loss, step by step."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from foretaste.data.histories import Histories
+from foretaste.finetune.epochs import Stepper
 from foretaste.finetune.towers.config import TowersConfig
 from foretaste.finetune.towers.data import Batch, Vocabulary, batches, hindsight
 from foretaste.finetune.towers.loss import Candidates, candidates, sampled_softmax
@@ -18,7 +20,6 @@ from foretaste.serving.towers_net import Shape, TowersNet
 
 Ints = NDArray[np.int64]
 TAGGED = 256  # events of a step whose tags are learnt from
-_CLIP = 5.0  # longest gradient
 _SAMPLE = 20_000  # sentence vectors that decide where the projections start
 
 
@@ -58,8 +59,8 @@ class Material:
         )
 
 
-class Trainer:
-    """A network with its optimizer, one epoch after the other.
+class Trainer(Stepper):
+    """The towers and the parts of their loss.
 
     Args:
         material: what is trained on.
@@ -69,15 +70,18 @@ class Trainer:
 
     def __init__(self, material: Material, config: TowersConfig, steps: int) -> None:
         torch.manual_seed(config.seed)
-        self.material, self.config, self.steps = material, config, max(steps, 1)
-        self.net = TowersNet(material.shape(config), config.dropout)
-        start_as_text(self.net, material.text, config.seed)
-        self.optimizer = torch.optim.AdamW(
-            self.net.parameters(), lr=config.rate, weight_decay=config.decay
-        )
+        self.material, self.config = material, config
+        net = TowersNet(material.shape(config), config.dropout)
+        start_as_text(net, material.text, config.seed)
+        groups = [{"params": list(net.parameters()), "base": config.rate}]
+        super().__init__(net, groups, config.decay, config.seed, steps)
         self.shares = material.counts / max(int(material.counts.sum()), 1)
         self.popular = torch.log1p(torch.as_tensor(material.counts, dtype=torch.float32))
-        self.done = 0
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """Part of the loss → its weight in the sum."""
+        return {"col": 1.0, "tag": self.config.tag_weight, "cate": self.config.category_weight}
 
     def epoch_batches(self, epoch: int) -> list[Batch]:
         """The batches of one epoch, the same whenever they are asked for."""
@@ -86,46 +90,7 @@ class Trainer:
         newest = self.material.histories.newest(config.newest + 1)
         return list(batches(newest, config.batch, config.window, config.reverse, draw))
 
-    def step(self, batch: Batch) -> dict[str, float]:
-        """One step; returns the parts of the loss."""
-        self.net.train()
-        draw = np.random.default_rng([self.config.seed, 1, self.done])
-        torch.manual_seed(int(draw.integers(2**62)))  # of dropout
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.config.rate * rate(self.done, self.steps)
-        losses = self._losses(batch, draw)
-        total = (
-            losses["col"]
-            + self.config.tag_weight * losses.get("tag", 0.0)
-            + self.config.category_weight * losses.get("cate", 0.0)
-        )
-        self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        torch.nn.utils.clip_grad_norm_(self.net.parameters(), _CLIP)
-        self.optimizer.step()
-        self.done += 1
-        return {name: float(value.detach()) for name, value in losses.items()}
-
-    def memory(self) -> dict[str, Any]:
-        """What the optimizer remembers, as tensors by `number.name`."""
-        return {
-            f"{number}.{name}": value
-            for number, own in self.optimizer.state_dict()["state"].items()
-            for name, value in own.items()
-        }
-
-    def load(self, weights: dict[str, Any], memory: dict[str, Any], done: int) -> None:
-        """Go on from these weights and this memory of the optimizer, `done` steps being done."""
-        self.net.load_state_dict(weights)
-        state: dict[int, dict[str, Any]] = {}
-        for key, value in memory.items():
-            number, name = key.split(".", 1)
-            state.setdefault(int(number), {})[name] = value
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
-        self.done = done
-
-    def _losses(self, batch: Batch, draw: np.random.Generator) -> dict[str, Any]:
+    def losses(self, batch: Batch, draw: np.random.Generator) -> dict[str, Any]:
         """L_col, and L_tag and L_cate where there is a tag or a category and a weight for it."""
         real = batch.targets >= 0
         targets = batch.targets[real]  # (n,)
@@ -164,14 +129,6 @@ class Trainer:
         ids = np.where(hidden, 0, rows + 1)
         arrays = (self.material.text[rows], self.material.facts[rows], ids)
         return [torch.as_tensor(array) for array in arrays]
-
-
-def rate(step: int, steps: int) -> float:
-    """Share of the learning rate at a step: a rise over the first twentieth, then a cosine."""
-    rise = max(1, steps // 20)
-    if step < rise:
-        return (step + 1) / rise
-    return float(0.5 * (1 + np.cos(np.pi * (step - rise) / max(steps - rise, 1))))
 
 
 def start_as_text(net: TowersNet, text: Scores, seed: int) -> None:

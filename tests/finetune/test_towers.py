@@ -23,12 +23,12 @@ from foretaste.data.errors import ForetasteError, InputError, ModelError
 from foretaste.data.histories import Histories
 from foretaste.data.splits import leave_one_out
 from foretaste.finetune import runs
+from foretaste.finetune.epochs import Epochs, rate
 from foretaste.finetune.towers import train as command
 from foretaste.finetune.towers.config import TowersConfig, load_config, presets
 from foretaste.finetune.towers.data import batches, hindsight, vocabulary
-from foretaste.finetune.towers.loop import Loop
 from foretaste.finetune.towers.loss import candidates, sampled_softmax
-from foretaste.finetune.towers.trainer import Trainer, rate
+from foretaste.finetune.towers.trainer import Trainer
 from foretaste.judge.ranking import run as ranking
 from foretaste.serving.rules.base import popularity
 from foretaste.serving.towers import (
@@ -256,15 +256,15 @@ def test_a_killed_training_goes_on_from_its_last_state_to_the_same_weights(
     tiny, embedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = _weights(tiny, embedder)
-    step = Loop.__dict__["_measure"]
+    step = Epochs.__dict__["_measure"]
 
-    def killed(self: Loop, progress: object) -> None:
+    def killed(self: Epochs, progress: object) -> None:
         step(self, progress)
         if self.course.epoch == 2:
             raise SystemExit("as if by kill -9")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Loop, "_measure", killed)
+        patch.setattr(Epochs, "_measure", killed)
         with pytest.raises(SystemExit):
             command.train("tiny", SMOKE, embedder)
     assert load_towers(tiny) is not None  # those of the first training are still served

@@ -1,0 +1,266 @@
+"""Steps and epochs that every recipe for sequences shares: state, validation, the best epoch, stopping.
+
+A recipe subclasses `Stepper` with its network, its optimizer and the parts of its loss; `Epochs` runs it.
+What happens in a step depends on seed, epoch and step alone, so going on from a state ends at the same
+weights.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from foretaste.data.progress import Meter, meter, note
+from foretaste.finetune.runs import Run, Stop
+from foretaste.finetune.towers.data import Batch
+
+_CLIP = 5.0  # longest gradient
+_PROBED = 4  # steps that are timed before the start, the first of which warms up
+_SAVE_EVERY = 60.0  # seconds between two states within an epoch
+
+
+class Stepper(ABC):
+    """A network with its optimizer, one step after the other.
+
+    Args:
+        net: the network.
+        groups: of its parameters: `{"params": [...], "base": learning rate at its peak}`.
+        decay: weight decay.
+        seed: of batches, negatives and dropout.
+        steps: of the whole training, over which the learning rates rise and fall.
+    """
+
+    def __init__(
+        self, net: Any, groups: list[dict[str, Any]], decay: float, seed: int, steps: int
+    ) -> None:
+        self.net, self.seed, self.steps, self.done = net, seed, max(steps, 1), 0
+        self.optimizer = torch.optim.AdamW(groups, lr=1.0, weight_decay=decay)
+
+    @abstractmethod
+    def epoch_batches(self, epoch: int) -> list[Batch]:
+        """The batches of one epoch, the same whenever they are asked for."""
+
+    @abstractmethod
+    def losses(self, batch: Batch, draw: np.random.Generator) -> dict[str, Any]:
+        """The parts of the loss, by name."""
+
+    @property
+    @abstractmethod
+    def weights(self) -> Mapping[str, float]:
+        """Part of the loss → its weight in the sum."""
+
+    def step(self, batch: Batch) -> dict[str, float]:
+        """One step; returns the parts of the loss."""
+        self.net.train()
+        draw = np.random.default_rng([self.seed, 1, self.done])
+        torch.manual_seed(int(draw.integers(2**62)))  # of dropout
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["base"] * rate(self.done, self.steps)
+        losses = self.losses(batch, draw)
+        total = sum(self.weights[name] * value for name, value in losses.items())
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), _CLIP)
+        self.optimizer.step()
+        self.done += 1
+        return {name: float(value.detach()) for name, value in losses.items()}
+
+    def memory(self) -> dict[str, Any]:
+        """What the optimizer remembers, as tensors by `number.name`."""
+        return {
+            f"{number}.{name}": value
+            for number, own in self.optimizer.state_dict()["state"].items()
+            for name, value in own.items()
+        }
+
+    def load(self, weights: dict[str, Any], memory: dict[str, Any], done: int) -> None:
+        """Go on from these weights and this memory of the optimizer, `done` steps being done."""
+        self.net.load_state_dict(weights)
+        state: dict[int, dict[str, Any]] = {}
+        for key, value in memory.items():
+            number, name = key.split(".", 1)
+            state.setdefault(int(number), {})[name] = value
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        self.done = done
+
+
+def rate(step: int, steps: int) -> float:
+    """Share of the learning rate at a step: a rise over the first twentieth, then a cosine."""
+    rise = max(1, steps // 20)
+    if step < rise:
+        return (step + 1) / rise
+    return float(0.5 * (1 + np.cos(np.pi * (step - rise) / max(steps - rise, 1))))
+
+
+@dataclass
+class Course:
+    """How far a training came.
+
+    Attributes:
+        epoch: the one under way, from 0 on.
+        batch: batches of it that are done.
+        best_epoch: the one with the best validation NDCG@10, -1 before the first.
+        best: that NDCG@10.
+        train_s: wall seconds in steps, all tries together.
+        wall_s: wall seconds of everything, all tries together.
+        events: training events seen.
+        sums: part of the loss → its sum over the epoch's steps so far.
+        curve: one row an epoch.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    best_epoch: int = -1
+    best: float = -1.0
+    train_s: float = 0.0
+    wall_s: float = 0.0
+    events: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    curve: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Epochs:
+    """All epochs of one training.
+
+    Args:
+        stepper: what is trained.
+        validate: its validation NDCG@10 as it is now, in a row of the curve (`n@10`).
+        epochs: at most.
+        patience: epochs without a better validation after which training ends.
+        run: where the state goes.
+        title: of the progress bar.
+        began: `time.perf_counter()` when this try began.
+    """
+
+    def __init__(
+        self,
+        stepper: Stepper,
+        validate: Callable[[], dict[str, Any]],
+        epochs: int,
+        patience: int,
+        run: Run,
+        title: str,
+        began: float,
+    ) -> None:
+        self.stepper, self.validate, self.run, self.title = stepper, validate, run, title
+        self.epochs, self.patience = epochs, patience
+        self.course = Course()
+        self._best: dict[str, Any] = {}
+        self._saved = self._began = began
+
+    def restore(self) -> None:
+        """Go on from the saved state."""
+        state = self.run.load_state()
+        if state is None:
+            return
+        tensors, facts = state
+        self.course = Course(**facts["course"])
+        self.stepper.load(named(tensors, "net."), named(tensors, "adam."), facts["done"])
+        self._best = named(tensors, "best.")
+        note(f"Going on in epoch {self.course.epoch + 1}, after {self.course.batch} batches of it.")
+
+    def take_best(self) -> None:
+        """Give the network the weights of the best epoch."""
+        self.stepper.net.load_state_dict(self._best)
+
+    def train(self, stop: Stop) -> None:
+        """Train until the last epoch, until patience ends, or until somebody asks to stop.
+
+        Raises:
+            KeyboardInterrupt: somebody did; the state is saved.
+        """
+        course = self.course
+        left = max(self.stepper.steps - self.stepper.done, 1)
+        with meter(self.title, left, "steps") as progress:
+            while course.epoch < self.epochs and not self._waited():
+                self._epoch(stop, progress)
+                self._measure(progress)
+        course.wall_s += time.perf_counter() - self._began
+
+    def _waited(self) -> bool:
+        """Whether the best epoch is too long ago."""
+        course = self.course
+        return course.epoch - 1 - course.best_epoch >= self.patience and course.epoch > 0
+
+    def _epoch(self, stop: Stop, progress: Meter) -> None:
+        """What is left of the epoch under way."""
+        course = self.course
+        for batch in self.stepper.epoch_batches(course.epoch)[course.batch :]:
+            start = time.perf_counter()
+            for name, value in self.stepper.step(batch).items():
+                course.sums[name] = course.sums.get(name, 0.0) + value
+            course.batch += 1
+            course.events += int((batch.targets >= 0).sum())
+            course.train_s += time.perf_counter() - start
+            progress.advance()
+            if stop.asked:
+                self._save()
+                note("Saved; the same command with --resume goes on from here.")
+                raise KeyboardInterrupt
+            if time.perf_counter() - self._saved > _SAVE_EVERY:
+                self._save()
+
+    def _measure(self, progress: Meter) -> None:
+        """Validate after an epoch, keep the best weights, save the state."""
+        course = self.course
+        found = self.validate()
+        if found["n@10"] > course.best:
+            course.best, course.best_epoch = found["n@10"], course.epoch
+            state = self.stepper.net.state_dict()
+            self._best = {name: value.clone() for name, value in state.items()}
+        losses = {name: total / course.batch for name, total in course.sums.items()}
+        course.curve.append({"epoch": course.epoch, **losses, **found})
+        progress.say(f"epoch {course.epoch + 1}: validation N@10 {found['n@10']:.4f}")
+        course.epoch, course.batch, course.sums = course.epoch + 1, 0, {}
+        self.run.save_curve(course.curve)
+        self._save()
+
+    def _save(self) -> None:
+        now = time.perf_counter()
+        self.course.wall_s += now - self._began
+        self._began = self._saved = now
+        tensors = {f"net.{name}": value for name, value in self.stepper.net.state_dict().items()}
+        tensors |= {f"adam.{name}": value for name, value in self.stepper.memory().items()}
+        tensors |= {f"best.{name}": value for name, value in self._best.items()}
+        self.run.save_state(tensors, {"course": asdict(self.course), "done": self.stepper.done})
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What a few steps showed.
+
+    Attributes:
+        step_s: wall seconds of a step.
+        steps: in one epoch.
+        flops_per_event: floating-point operations of matrix products a training event.
+    """
+
+    step_s: float
+    steps: int
+    flops_per_event: float
+
+
+def timed(stepper: Stepper) -> Speed:
+    """Time a few steps of a stepper that is thrown away afterwards."""
+    batches = stepper.epoch_batches(0)
+    some = [batches[place] for place in np.linspace(0, len(batches) - 1, _PROBED).astype(int)]
+    with FlopCounterMode(display=False) as counter:
+        stepper.step(some[0])
+    flops = counter.get_total_flops() / max(int((some[0].targets >= 0).sum()), 1)
+    start = time.perf_counter()
+    for batch in some:
+        stepper.step(batch)
+    return Speed((time.perf_counter() - start) / len(some), len(batches), float(flops))
+
+
+def named(tensors: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """The tensors whose names begin so, without that beginning."""
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
