@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, field_validator
 
 from foretaste.agents.explaining.languages import audience, language
@@ -53,6 +55,11 @@ class AgentsConfig(PageSettings, frozen=True, extra="forbid"):
     )
     exact_events: int = Field(
         10, ge=0, description="newest events that stand in a prompt one a line and in full"
+    )
+    entities: Literal["text", "vectors"] = Field(
+        "text",
+        description="how items stand in prompts: written out, or as one vector each where an "
+        "adaptor fits the data set and the engine (`foretaste finetune adaptor`)",
     )
     evidence_items: int = Field(3, ge=1, le=50, description="evidence items that an expert reads")
     candidates: int = Field(200, ge=1, description="items that each channel hands to the ranker")

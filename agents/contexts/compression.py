@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 
 from foretaste.agents.contexts.counting import Count, byte_count
 from foretaste.agents.objects import HistoryEvent, Search
-from foretaste.agents.wording.prompting import clean, entity, event_line, event_prompt
+from foretaste.agents.wording.prompting import clean, done, entity, named
 from foretaste.data.errors import InputError
 
 PLAIN = frozenset({"view", "click"})  # every other event is done on purpose
@@ -33,6 +33,7 @@ LEVELS = 10  # a rating of a finer scale is named by the third of its range
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _CUT = re.compile(r"\s*[(\[{|;].*|\s+[-–—]\s.*")
 _SEPARATORS = re.compile(r"[,;:|]+(?=\s|$)")
+Shown = Callable[[str, str], str]  # key and text of an item or a query → how it is written
 
 Signature = tuple[tuple[str, tuple[str, ...]], ...]
 
@@ -45,7 +46,8 @@ class Compressed:
         text: the lines. Items carry numbers from 1 and are marked as entities; the same item has
             the same number wherever it stands. Empty for no events.
         item_ids: the item of number n is `item_ids[n - 1]`; each item once.
-        tokens: of the text with entities written out, by the counter that was given.
+        tokens: of the text, by the counter that was given: entities written out, or one token each
+            where they are read as vectors.
         left_out: events that are not named, by reason: `plain` (views and clicks, when there is
             enough else), `counted` (only counted by category), `dropped` (not mentioned at all).
         named: events that are named, searches included; `named + sum(left_out.values())` is all.
@@ -110,6 +112,7 @@ def compress(
     count: Count = byte_count,
     now: float | None = None,
     enough: int = 20,
+    vectors: bool = False,
 ) -> Compressed:
     """Write a history within a budget of tokens.
 
@@ -118,13 +121,14 @@ def compress(
 
     Args:
         events: oldest first.
-        budget: tokens that the text may have, entities written out; never exceeded. (With an
-            entity read as one vector the prompt is shorter still.)
+        budget: tokens that the text may have; never exceeded.
         recent: newest events and searches that stand in full, one a line.
         searches: what was searched for, oldest first.
         count: tokens of a text; see `counting.count_for`.
         now: seconds; what day, month and year are relative to. The newest event's when None.
         enough: plain events are left out when at least so many events are on purpose.
+        vectors: entities are read as one vector each (`serving/hybrid_prompt.py`): every item is
+            written in full, its categories inside its entity, and counts as one token.
 
     Raises:
         InputError: a budget below 1 or a negative `recent`.
@@ -143,13 +147,18 @@ def compress(
     if sum(act.on_purpose for act in acts) >= enough:
         kept = [(place, act) for place, act in places if act.on_purpose]
         plain, places = len(places) - len(kept), kept
-    page = _fitting(_entries(places, moment), acts[start:], moment, budget, count)
+    shown = _one_token if vectors else _written_out
+
+    def size(page: _Page) -> int:
+        return count(_write(page, shown)[0])
+
+    page = _fitting(_entries(places, moment, vectors), acts[start:], moment, budget, size)
     named = sum(entry.acts for entry in page.entries) + len(page.latest)
     counted = sum(entry.acts for entry in page.others)
     dropped = len(acts) - named - counted - plain
     left_out = {"plain": plain, "counted": counted, "dropped": dropped}
-    text, item_ids = _write(page, marked=True)
-    tokens = count(_write(page, marked=False)[0]) if text else 0
+    text, item_ids = _write(page, entity)
+    tokens = size(page) if text else 0
     return Compressed(text, item_ids, tokens, {k: n for k, n in left_out.items() if n}, named)
 
 
@@ -213,16 +222,24 @@ def _namer(events: Sequence[HistoryEvent]) -> Callable[[HistoryEvent], str]:
     return name
 
 
-def _entries(acts: Iterable[tuple[int, _Act]], now: int | None) -> list[_Entry]:
+def _written_out(key: str, text: str) -> str:
+    return text
+
+
+def _one_token(key: str, text: str) -> str:
+    return "*"
+
+
+def _entries(acts: Iterable[tuple[int, _Act]], now: int | None, full: bool) -> list[_Entry]:
     """Acts by item or query, with what should be named first in front."""
     grouped: dict[tuple[bool, str], list[tuple[int, _Act]]] = {}
     for place, act in acts:
         grouped.setdefault((act.event is not None, act.key), []).append((place, act))
-    entries = [_entry(own, now) for own in grouped.values()]
+    entries = [_entry(own, now, full) for own in grouped.values()]
     return sorted(entries, key=lambda entry: (not entry.on_purpose, -entry.last))
 
 
-def _entry(own: Sequence[tuple[int, _Act]], now: int | None) -> _Entry:
+def _entry(own: Sequence[tuple[int, _Act]], now: int | None, full: bool) -> _Entry:
     last, act = own[-1]
     event = act.event
     times: dict[str, dict[str, None]] = {}
@@ -231,9 +248,12 @@ def _entry(own: Sequence[tuple[int, _Act]], now: int | None) -> _Entry:
         times.setdefault(time, {})[one.action] = None
     newest = [(time, tuple(sorted(actions))) for time, actions in times.items()][-TIMES:]
     pairs = sum(len(actions) for actions in times.values())
-    title = f'"{act.key}"' if event is None else short_title(event.title)
+    title = f'"{act.key}"'
+    if event is not None:
+        title = named(event) if full else short_title(event.title)
     repeats = f" ×{len(own)}" if len(own) > pairs else ""
-    leaf = clean(event.categories[-1], 30) if event is not None and event.categories else ""
+    kinds = event.categories if event is not None and not full else ()
+    leaf = clean(kinds[-1], 30) if kinds else ""
     return _Entry(
         key=act.key,
         text=title + repeats,
@@ -247,7 +267,11 @@ def _entry(own: Sequence[tuple[int, _Act]], now: int | None) -> _Entry:
 
 
 def _fitting(
-    entries: Sequence[_Entry], latest: Sequence[_Act], now: int | None, budget: int, count: Count
+    entries: Sequence[_Entry],
+    latest: Sequence[_Act],
+    now: int | None,
+    budget: int,
+    size: Callable[[_Page], int],
 ) -> _Page:
     """As much as the budget has room for, by what matters: newest acts, counts, entries."""
 
@@ -258,7 +282,7 @@ def _fitting(
         return _Page((), (), latest[len(latest) - shown :], now)
 
     def fits(tried: _Page) -> bool:
-        return count(_write(tried, marked=False)[0]) <= budget
+        return size(tried) <= budget
 
     # No token is shorter than a byte, so a listed entry takes more than one.
     most = min(len(entries), budget)
@@ -280,19 +304,19 @@ def _most(high: int, fits: Callable[[int], bool]) -> int:
     return low
 
 
-def _write(page: _Page, marked: bool) -> tuple[str, tuple[str, ...]]:
+def _write(page: _Page, shown: Shown) -> tuple[str, tuple[str, ...]]:
     """The lines, oldest first, and the item of each number.
 
     Args:
         page: what to write.
-        marked: items and queries as entities, or written out.
+        shown: how items and queries are written.
     """
     numbers: dict[str, int] = {}
     lines = [_counts(page.others)] if page.others else []
-    lines += [_line(group, numbers, marked) for group in _alike(page.entries)]
+    lines += [_line(group, numbers, shown) for group in _alike(page.entries)]
     if lines and page.latest:
         lines.append("Latest, in full:")
-    lines += [_in_full(act, page.now, numbers, marked) for act in page.latest]
+    lines += [_in_full(act, page.now, numbers, shown) for act in page.latest]
     return "\n".join(lines), tuple(numbers)
 
 
@@ -304,7 +328,7 @@ def _alike(entries: Sequence[_Entry]) -> list[list[_Entry]]:
     return sorted(groups.values(), key=lambda group: group[-1].last)
 
 
-def _line(group: Sequence[_Entry], numbers: dict[str, int], marked: bool) -> str:
+def _line(group: Sequence[_Entry], numbers: dict[str, int], shown: Shown) -> str:
     """`time(actions), … | category: items; item (category); …`.
 
     The category of a single item stands inside its entity, so that the hybrid form has it for free.
@@ -319,27 +343,26 @@ def _line(group: Sequence[_Entry], numbers: dict[str, int], marked: bool) -> str
     parts = []
     for leaf, own in by_leaf.items():
         alone = f" ({leaf})" if leaf and len(own) == 1 else ""
-        names = ", ".join(_named(entry, alone, numbers, marked) for entry in own)
+        names = ", ".join(_listed(entry, alone, numbers, shown) for entry in own)
         parts.append(f"{leaf}: {names}" if leaf and not alone else names)
     return f"{told} | {'; '.join(parts)}"
 
 
-def _named(entry: _Entry, leaf: str, numbers: dict[str, int], marked: bool) -> str:
-    text = entry.text + leaf
-    text = entity(entry.key, text) if marked else text
+def _listed(entry: _Entry, leaf: str, numbers: dict[str, int], shown: Shown) -> str:
+    text = shown(entry.key, entry.text + leaf)
     if not entry.is_item:
         return text
     return f"{numbers.setdefault(entry.key, len(numbers) + 1)}. {text}"
 
 
-def _in_full(act: _Act, now: int | None, numbers: dict[str, int], marked: bool) -> str:
+def _in_full(act: _Act, now: int | None, numbers: dict[str, int], shown: Shown) -> str:
     """One act, exact."""
     day = f", {bucket(act.time, now)}" if act.time is not None and now is not None else ""
     if act.event is None:
         query = f'"{act.key}"'
-        return f"search {entity(act.key, query) if marked else query}{day}"
+        return f"search {shown(act.key, query)}{day}"
     number = numbers.setdefault(act.key, len(numbers) + 1)
-    return f"{number}. {(event_prompt if marked else event_line)(act.event)}{day}"
+    return f"{number}. {shown(act.key, named(act.event))}{done(act.event)}{day}"
 
 
 def _counts(entries: Sequence[_Entry]) -> str:

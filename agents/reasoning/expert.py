@@ -32,9 +32,13 @@ def expert_messages(tools: Tools, reader: Reader, persona: Persona) -> tuple[Mes
 
     What all experts read stands first, so that they share the prefix.
     """
-    titles = {event.item_id: event.title for event in reader.context.events}
+    events = {event.item_id: event for event in reader.context.events}
+    full = tools.config.entities == "vectors"  # in full it costs one vector too
     chosen = [
-        prompting.entity(item_id, short_title(titles[item_id]))
+        prompting.entity(
+            item_id,
+            prompting.named(events[item_id]) if full else short_title(events[item_id].title),
+        )
         for item_id in persona.evidence[: tools.config.evidence_items]
     ]
     return prompting.messages(

@@ -28,6 +28,7 @@ def history_of(tools: Tools, reader: Reader) -> Compressed:
         recent=tools.config.exact_events,
         searches=reader.context.searches,
         count=count_for(tools.model.name if tools.model else None),
+        vectors=tools.config.entities == "vectors",
     )
 
 

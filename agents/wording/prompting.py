@@ -120,20 +120,22 @@ def event_line(event: HistoryEvent) -> str:
     ...                         value=5.0))
     'Heat (Crime), rating 5'
     """
-    return f"{_named(event)}{_done(event)}"
+    return f"{named(event)}{done(event)}"
 
 
 def event_prompt(event: HistoryEvent) -> str:
     """The same line for a field of `messages`: the item is an entity, what was done is text."""
-    return f"{entity(event.item_id, _named(event))}{_done(event)}"
+    return f"{entity(event.item_id, named(event))}{done(event)}"
 
 
-def _named(event: HistoryEvent) -> str:
+def named(event: HistoryEvent) -> str:
+    """What an event is about, in full: the item's title and categories."""
     categories = f" ({clean(', '.join(event.categories[:4]))})" if event.categories else ""
     return f"{clean(event.title)}{categories}"
 
 
-def _done(event: HistoryEvent) -> str:
+def done(event: HistoryEvent) -> str:
+    """What was done, with a comma before it; nothing for a view."""
     value = f" {event.value:g}" if event.value is not None else ""
     return "" if event.event == "view" and not value else f", {clean(event.event, 30)}{value}"
 
