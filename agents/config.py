@@ -9,7 +9,8 @@ from pydantic import Field, field_validator
 from foretaste.agents.explaining.languages import audience, language
 from foretaste.agents.ranking.page_config import PageSettings
 
-_SLOTS = {"route_persona": "planner", "route_tags": "expert"}  # the same work, the same adapter
+# The same work, the same adapter.
+_SLOTS = {"route_persona": "planner", "route_tags": "expert", "style": "explainer"}
 
 
 class AgentsConfig(PageSettings, frozen=True, extra="forbid"):
@@ -37,6 +38,13 @@ class AgentsConfig(PageSettings, frozen=True, extra="forbid"):
     tags: int = Field(5, ge=1, le=30, description="M, tags that each expert proposes")
     kept: int = Field(
         10, ge=1, le=60, description="N, tags that the arbiter keeps over all experts"
+    )
+    offered: int = Field(
+        0,
+        ge=0,
+        le=60,
+        description="categories that people with the same choices chose next, which a model as "
+        "arbiter may keep beside the experts' tags",
     )
     same_items: float = Field(
         0.5, gt=0, le=1, description="shared finds from which two tags say the same"
@@ -74,6 +82,9 @@ class AgentsConfig(PageSettings, frozen=True, extra="forbid"):
     temperature: float = Field(0.0, ge=0, le=2, description="sampling temperature; 0 is greedy")
     language: str = Field("en", description="of explanations: de, en, es, fr or nl")
     audience: str = Field("general", description="of explanations: general, expert or child")
+    explained_together: int = Field(
+        6, ge=1, le=6, description="items of one persona or channel that one call explains"
+    )
     keep_memory: bool = Field(
         False, description="whether what explanations said lately outlives the process"
     )

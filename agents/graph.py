@@ -191,10 +191,20 @@ def to_explainer(state: State) -> str:
 
 
 async def explain(state: State, runtime: Tooled) -> Update:
-    """One honest sentence an item."""
-    reader, seed = runtime.context.reader, state["request"].seed
+    """One honest sentence an item; while a model writes, each group is told as it is done."""
+    tools, reader, seed = runtime.context.tools, runtime.context.reader, state["request"].seed
+
+    def told(items: list[Recommendation]) -> None:
+        runtime.stream_writer({"recommendations": items})
+
     page, steps = await explainer.explain(
-        runtime.context.tools, reader, state["page"], seed, state["personas"], state["verdicts"]
+        tools,
+        reader,
+        state["page"],
+        seed,
+        state["personas"],
+        state["verdicts"],
+        told if tools.model else None,
     )
     return {"page": page, "steps": steps}
 

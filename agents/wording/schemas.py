@@ -25,7 +25,6 @@ class _Answer(BaseModel):
 Answered = TypeVar("Answered", bound=_Answer)
 
 
-@cache
 def with_room(schema: type[Answered], count: int) -> type[Answered]:
     """The same answer with room for `count` entries in its list, when it has less.
 
@@ -36,12 +35,29 @@ def with_room(schema: type[Answered], count: int) -> type[Answered]:
     >>> with_room(PlannerAnswer, 9).model_json_schema()["properties"]["personas"]["maxItems"]
     9
     """
+    return schema if count <= _room(schema) else _with_most(schema, count)
+
+
+def cut_to(schema: type[Answered], count: int) -> type[Answered]:
+    """The same answer with no room for more than `count` entries in its list.
+
+    >>> cut_to(ExplainerAnswer, 2).model_json_schema()["properties"]["sentences"]["maxItems"]
+    2
+    """
+    return schema if count >= _room(schema) else _with_most(schema, count)
+
+
+def _room(schema: type[Answered]) -> int:
+    """How many entries the only list of an answer may have."""
+    (field,) = schema.model_fields.values()
+    return next(int(bound.max_length) for bound in field.metadata if isinstance(bound, MaxLen))
+
+
+@cache
+def _with_most(schema: type[Answered], count: int) -> type[Answered]:
     ((name, field),) = schema.model_fields.items()
-    room = next(int(bound.max_length) for bound in field.metadata if isinstance(bound, MaxLen))
-    if count <= room:
-        return schema
-    wider: dict[str, Any] = {name: (field.annotation, Field(min_length=1, max_length=count))}
-    return create_model(schema.__name__, __base__=schema, **wider)
+    bounds: dict[str, Any] = {name: (field.annotation, Field(min_length=1, max_length=count))}
+    return create_model(schema.__name__, __base__=schema, **bounds)
 
 
 class PersonaAnswer(_Answer):

@@ -1,140 +1,40 @@
-"""Explanations: diversity by hand, memory and cache, and the road from facts to a page."""
+"""Explanations: the road from facts to a page, with and without a model."""
 
 from __future__ import annotations
 
 import asyncio
-import math
 import sqlite3
-import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from foretaste.agents.config import AgentsConfig
 from foretaste.agents.contexts.context import read
 from foretaste.agents.explaining import explainer
-from foretaste.agents.explaining.dimensions import DIMENSIONS, NAMES
-from foretaste.agents.explaining.diversity import diversity, document_counts, r_div, rouge_l, tokens
+from foretaste.agents.explaining.diversity import diversity, tokens
 from foretaste.agents.explaining.facts import facts_of
-from foretaste.agents.explaining.kept import Explanations, Sentence, SentenceCache
+from foretaste.agents.explaining.kept import Explanations, SentenceCache
 from foretaste.agents.explaining.languages import language
 from foretaste.agents.explaining.memory import Memory
 from foretaste.agents.explaining.twin import sentences
 from foretaste.agents.objects import Recommendation, Request, Tag, Verdict
-from foretaste.agents.recommend import Run, recommend, result, stream
+from foretaste.agents.recommend import EXPLAINED, Run, recommend, result, stream
 from foretaste.agents.retrieval.tools import Tools
 from foretaste.agents.wording.schemas import ExplainerAnswer, StyleAnswer
 from foretaste.data.errors import InputError
 from foretaste.serving.chat import Ask
 from foretaste.serving.scripted_chat import ScriptedChat
 
-WORDS = st.lists(st.sampled_from(["red", "blue", "old", "shoe"]), max_size=6).map(" ".join)
 STYLE = {"tone": "plain", "first": ["clarity"], "avoid": "praise"}
-
-
-def test_the_seven_dimensions_have_one_name_each() -> None:
-    assert tuple(one.name for one in DIMENSIONS) == NAMES
-    assert len(set(NAMES)) == 7
-    assert all(one.asks.endswith("?") for one in DIMENSIONS)
-
-
-def test_r_div_by_hand() -> None:
-    memory = ["a b", "a c", "a d", "e"]
-    # a stands in three of four, b in one, x in none
-    expected = (math.log(4 / 4) + math.log(4 / 2) + math.log(4 / 1)) / 3
-    assert r_div("a b x", memory) == pytest.approx(expected)
-    assert r_div("A, B; X!", memory) == pytest.approx(expected), "case and marks say nothing"
-    assert r_div("a b x", []) == r_div("", memory) == 0
-    assert r_div("a", ["a"] * 160) == pytest.approx(math.log(160 / 161)), "worn out: below zero"
-
-
-@given(st.lists(WORDS, max_size=12), WORDS, st.integers(1, 6))
-def test_a_memory_is_the_newest_texts(texts: list[str], text: str, size: int) -> None:
-    memory = Memory(size=size)
-    for one in texts:
-        memory.add([one])
-    assert memory.texts() == texts[-size:]
-    assert len(memory) == min(len(texts), size)
-    assert memory.novelties([text]) == pytest.approx([r_div(text, texts[-size:])])
-
-
-@given(WORDS, WORDS)
-def test_rouge_l_is_a_likeness(one: str, other: str) -> None:
-    assert 0 <= rouge_l(one, other) <= 1
-    assert rouge_l(one, other) == rouge_l(other, one)
-    assert rouge_l(one, one) == (1 if one else 0)
-
-
-def test_diversity_by_hand() -> None:
-    # the cat sat | the cat ran: two of three words in order; a | b: nothing
-    assert rouge_l("the cat sat", "the cat ran") == pytest.approx(2 / 3)
-    assert rouge_l("a b c d", "d c b a") == pytest.approx(1 / 4)
-    assert diversity(["a b", "a b", "c d"]) == pytest.approx(1 - (1 + 0 + 0) / 3)
-    assert diversity(["alone"]) == 1
-
-
-def test_a_memory_is_shared_by_threads() -> None:
-    memory = Memory()
-
-    def work(number: int) -> None:
-        for i in range(200):
-            memory.add([f"thread {number} says {i}"])
-            memory.novelties(["thread says"])
-
-    threads = [threading.Thread(target=work, args=(n,)) for n in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(memory) == 160
-    text = "thread 1 says 199"
-    counts = document_counts(memory.texts())
-    expected = sum(math.log(160 / (counts[word] + 1)) for word in tokens(text)) / 4
-    assert memory.novelties([text]) == pytest.approx([expected])
-
-
-def test_a_cache_is_read_by_the_next_process_and_bounded(tmp_path: Path) -> None:
-    path = tmp_path / "films.sqlite"
-    cache = SentenceCache(path, bound=3)
-    cache.put({"a": Sentence("one", "model"), "b": Sentence("two", "fallback")})
-    other = SentenceCache(path, bound=3)
-    assert other.get(["a", "b", "c"]) == {"a": ("one", "model"), "b": ("two", "fallback")}
-    for number in range(10):
-        other.put({f"n{number}": Sentence("x", "model")})
-    other.trim()
-    assert len(other) == 3
-    assert set(other.get(["a", "n8", "n9"])) == {"n8", "n9"}
-
-
-def test_a_damaged_cache_is_no_reason_to_fail(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / "films.sqlite"
-    path.write_bytes(b"this is no database, and it is long enough to be looked at" * 40)
-    cache = SentenceCache(path)
-    assert cache.get(["a"]) == {}
-    cache.put({"a": Sentence("one", "model")})
-    assert cache.get(["a"]) == {"a": ("one", "model")}
-    assert "delete it" in capsys.readouterr().err
-
-
-def test_the_memory_outlives_the_process_when_asked(home: Path) -> None:
-    Explanations.of("films", keep=True).remember([f"text {n}" for n in range(200)])
-    assert Explanations.of("films", keep=True).memory.texts() == [
-        f"text {n}" for n in range(40, 200)
-    ]
-    assert len(Explanations.of("films").memory) == 0
 
 
 def _good(ask: Ask[Any]) -> Any:
     """A model that copies what stands under each item."""
     if ask.schema is StyleAnswer:
         return STYLE
-    if ask.schema is not ExplainerAnswer:
+    if not issubclass(ask.schema, ExplainerAnswer):
         return "not json"
     titles = [
         line.split(": ", 1)[1].split(" (")[0]
@@ -154,7 +54,7 @@ def _page(tools: Tools, model: Any = None, **wanted: Any) -> dict[str, Any]:
 
 
 def _asks(chat: ScriptedChat, schema: type) -> list[str]:
-    return [ask.messages[-1].text for ask in chat.asks if ask.schema is schema]
+    return [ask.messages[-1].text for ask in chat.asks if issubclass(ask.schema, schema)]
 
 
 def test_a_page_takes_one_call_a_persona_or_channel(tools: Tools) -> None:
@@ -205,7 +105,10 @@ def test_another_language_model_or_seed_is_another_sentence(tools: Tools) -> Non
 def test_only_what_fails_is_written_again_and_told_why(tools: Tools) -> None:
     def once_wrong(ask: Ask[Any]) -> Any:
         said = _good(ask)
-        if ask.schema is ExplainerAnswer and "Wrong last time" not in ask.messages[-1].text:
+        if (
+            issubclass(ask.schema, ExplainerAnswer)
+            and "Wrong last time" not in ask.messages[-1].text
+        ):
             said["sentences"][0]["text"] = "It won 11 Oscars in the year of the comet."
         return said
 
@@ -222,7 +125,7 @@ def test_only_what_fails_is_written_again_and_told_why(tools: Tools) -> None:
 def test_what_fails_twice_gives_way_to_its_twin_alone(tools: Tools) -> None:
     def lies_of_one(ask: Ask[Any]) -> Any:
         said = _good(ask)
-        if ask.schema is ExplainerAnswer:
+        if issubclass(ask.schema, ExplainerAnswer):
             said["sentences"][0]["text"] = "It won 11 Oscars in the year of the comet."
         return said
 
@@ -410,3 +313,67 @@ def test_a_bad_guideline_gives_way_to_the_audience_s_own(tools: Tools) -> None:
     made = _page(tools, chat, user_id="ann", n=3)
     assert made["fallbacks"]["style"]["fallbacks"] == 1
     assert "Style: friendly and plain; first of all relevance" in _asks(chat, ExplainerAnswer)[0]
+
+
+@pytest.mark.parametrize("together", [1, 2, 6])
+def test_no_call_explains_more_items_than_the_setting_says(tools: Tools, together: int) -> None:
+    chat = ScriptedChat(_good)
+    config = tools.config.model_copy(update={"explained_together": together})
+    made = _page(replace(tools, config=config), chat, history=("space-1",), n=5)
+    asked = [prompt.count("\nItem ") for prompt in _asks(chat, ExplainerAnswer)]
+    assert max(asked) == min(together, 5)
+    assert sum(asked) == 5
+    rooms = [ask.schema.model_json_schema() for ask in chat.asks if ask.schema is not StyleAnswer]
+    most = [one["properties"].get("sentences", {}).get("maxItems") for one in rooms]
+    assert [one for one in most if one] == asked, "no room for sentences about nothing"
+    assert {one["explained_by"] for one in made["recommendations"]} == {"model"}
+
+
+def test_sentences_are_told_group_by_group_and_never_change(tools: Tools) -> None:
+    chat = ScriptedChat(_good)
+    config = tools.config.model_copy(update={"explained_together": 2})
+    ready, run = replace(tools, config=config).with_model(chat), Run()
+    request = Request(user_id="ann", n=9)
+
+    async def events() -> list[tuple[str, Any]]:
+        return [event async for event in stream(ready, request, run)]
+
+    seen = asyncio.run(events())
+    kinds = [kind for kind, _ in seen]
+    told = [made["recommendations"] for kind, made in seen if kind == EXPLAINED]
+    assert len(told) == len(_asks(chat, ExplainerAnswer)) > 2
+    assert kinds.index(EXPLAINED) < kinds.index("explain")
+    page = {one.item_id: one for one in run.state["page"]}
+    assert [one for items in told for one in items if page[one.item_id] != one] == []
+    assert sum(map(len, told)) == len(page) == 9
+
+
+def test_kept_sentences_are_told_before_any_is_written(tools: Tools) -> None:
+    chat = ScriptedChat(_good)
+    ready = tools.with_model(chat)
+    asyncio.run(recommend(ready, Request(history=("space-1",), n=2)))
+    reader = read(tools.dataset, Request(history=("space-1",)))
+    page = [
+        Recommendation(item_id=one, title=one, score=1, channel="collaborative")
+        for one in ("space-2", "odd-1")
+    ]
+    told: list[list[str]] = []
+    first = asyncio.run(explainer.explain(ready, reader, page[:1], 0))[0]
+    asyncio.run(
+        explainer.explain(
+            ready, reader, page, 0, told=lambda items: told.append([one.item_id for one in items])
+        )
+    )
+    assert told == [["space-2"], ["odd-1"]]
+    again = asyncio.run(explainer.explain(ready, reader, page[:1], 0, told=told.append))[0]
+    assert again == first
+    assert len(told) == 2, "nothing is told when all is kept"
+
+
+def test_the_guideline_is_asked_of_the_explainer_s_adapter(tools: Tools) -> None:
+    chat = ScriptedChat(_good)
+    config = tools.config.model_copy(update={"adapter": "all", "explainer_adapter": "words"})
+    _page(replace(tools, config=config), chat, user_id="ann", n=3)
+    asked = {ask.schema.__name__: ask.adapter for ask in chat.asks}
+    assert asked["StyleAnswer"] == asked["ExplainerAnswer"] == "words"
+    assert asked["PlannerAnswer"] == "all"

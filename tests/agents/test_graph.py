@@ -85,7 +85,8 @@ def test_a_good_model_is_believed(tools: Tools) -> None:
     reasons = {tag["text"]: tag["reason"] for tag in result["tags"] if not tag["kept"]}
     assert reasons["robot dawn"] == "finds 100% of the same items as 'sci-fi action'"
     assert all(row["fallbacks"] == 0 for row in result["fallbacks"].values()), result["fallbacks"]
-    explaining = [ask for ask in chat.asks if ask.schema in (StyleAnswer, ExplainerAnswer)]
+    written = (StyleAnswer, ExplainerAnswer)
+    explaining = [ask for ask in chat.asks if issubclass(ask.schema, written)]
     assert len(chat.asks) - len(explaining) == 1 + 2 + 1
     assert 2 <= len(explaining) <= 5, "one guideline, and a call for each persona or channel"
     assert result["tokens"]["total"]["prompt"] > 0
