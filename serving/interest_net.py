@@ -1,22 +1,39 @@
 """The next-interest network: a language model's first layers read the history, one vector an event.
 
-An item enters as one input vector: its sentence vector and its learned behaviour vector (`Side`, as in the
-towers) through an adaptor as wide as the language model, plus what was done and how long before the
-next event. The layers run once over the sequence, so every place yields h, what comes next from
-there (KARMA, arXiv 2603.22779; items as single vectors as in HLLM, arXiv 2409.12740). h is projected to K
-interest vectors in the item space and added to what the towers' codes see in the same history; the
-projection starts at zero, so training starts at the towers and can only add.
+An item enters as one input vector: its sentence vector and its behaviour vector (`Side`, as in the towers)
+through an adaptor as wide as the language model. The layers run once over the sequence, so every place
+yields h, what comes next from there (KARMA, arXiv 2603.22779; items as single vectors as in HLLM,
+arXiv 2409.12740). h is projected to K interest vectors in the item space and added to what the towers' K codes
+see in the same history; the projection starts at zero, so training starts at the towers.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import BaseModel
 from torch import nn
 
+from foretaste.data.errors import ModelError
+from foretaste.data.files import read_json
 from foretaste.serving.towers_net import Shape, TowersNet
+
+_KEPT = (  # what decides the layers of a Llama-like model
+    "hidden_size",
+    "intermediate_size",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "hidden_act",
+    "rms_norm_eps",
+    "rope_parameters",
+    "max_position_embeddings",
+)
+_FAMILY = "llama"
+_INSIDE = "model."  # how the names of the language model's weights begin
+_WORDS = "embed_tokens.weight"  # the table of words: nothing of it is kept
 
 
 class InterestShape(BaseModel, frozen=True):
@@ -24,15 +41,13 @@ class InterestShape(BaseModel, frozen=True):
 
     Attributes:
         towers: of the item side and of the codes beside the language model.
-        model: configuration of the language model as its own library saves it, cut to `layers`.
-        actions: kinds of events that have a learned signal; 0 stands for an unknown one.
-        gaps: classes of time between two events (0: unknown, then powers of four of an hour).
+        model: configuration of the language model, cut to its first layers.
+        lora: rank of LoRA on all linear layers; 0 trains all weights of the layers.
     """
 
     towers: Shape
     model: dict[str, Any]
-    actions: int = 0
-    gaps: int = 12
+    lora: int = 0
 
 
 class InterestNet(nn.Module):  # type: ignore[misc]
@@ -52,15 +67,15 @@ class InterestNet(nn.Module):  # type: ignore[misc]
         super().__init__()
         self.shape, self.low = shape, low
         self.towers = TowersNet(shape.towers, dropout)
-        config = LlamaConfig(**shape.model)
-        config.vocab_size = 1  # no words come in: the table of words would be most of the weights
-        config.pad_token_id = None
-        self.model = LlamaModel(config)
-        width, dim = config.hidden_size, shape.towers.dim
+        # no words come in, and their table would be most of the weights
+        self.model = LlamaModel(LlamaConfig(**shape.model, vocab_size=1, pad_token_id=None))
+        self.model.embed_tokens.requires_grad_(False)
+        if shape.lora:
+            _add_lora(self.model, shape.lora)
+        width, dim = int(shape.model["hidden_size"]), shape.towers.dim
         self.text = nn.Linear(shape.towers.text, width)
         self.seen = nn.Linear(dim, width, bias=False)
-        self.actions = nn.Embedding(shape.actions + 1, width, padding_idx=0)
-        self.gaps = nn.Embedding(shape.gaps + 1, width, padding_idx=0)
+        self.wish = nn.Linear(shape.towers.text, width)
         self.begin = nn.Parameter(torch.zeros(width))
         self.norm = nn.LayerNorm(width)
         self.heads = nn.Linear(width, shape.towers.codes * dim)
@@ -68,45 +83,111 @@ class InterestNet(nn.Module):  # type: ignore[misc]
         nn.init.zeros_(self.heads.weight)
         nn.init.zeros_(self.heads.bias)
 
-    def inputs(self, text: Any, seen: Any, actions: Any = None, gaps: Any = None) -> Any:
-        """(b, t, width) input vectors of events, of the size of word embeddings.
+    def inputs(self, text: Any, seen: Any) -> Any:
+        """(..., width) input vectors of events, of the size of word embeddings.
 
         Args:
-            text: (b, t, text) sentence vectors of the items.
-            seen: (b, t, dim) their behaviour vectors.
-            actions, gaps: (b, t) int64, what was done and the time before; None for unknown.
+            text: (..., text) sentence vectors of the items.
+            seen: (..., dim) their behaviour vectors.
         """
-        x = self.text(text) + self.seen(seen)
-        if actions is not None:
-            x = x + self.actions(actions)
-        if gaps is not None:
-            x = x + self.gaps(gaps)
-        return self.dropout(x)
+        return self.text(text) + self.seen(seen)
 
-    def read(self, inputs: Any, cache: Any = None, **wanted: Any) -> Any:
-        """What the language model gives back for input vectors, the beginning put before them.
+    def read(self, inputs: Any, **wanted: Any) -> Any:
+        """What the language model gives back for input vectors (b, t, width).
 
         Args:
-            inputs: (b, t, width).
-            cache: of the events that were read before, which `inputs` go on from.
-            wanted: further arguments of the model (`output_attentions`, `use_cache`).
-
-        Returns:
-            The model's output; `last_hidden_state` is (b, t + 1, width), (b, t, width) with a cache.
+            inputs: what stands in the sequence; see `begun`.
+            wanted: further arguments of the model (`past_key_values`, `output_attentions`).
         """
-        if cache is None:
-            begin = self.begin.expand(len(inputs), 1, -1)
-            inputs = torch.cat([begin, inputs], dim=1)
         with torch.autocast("cpu", self.low, enabled=self.low != torch.float32):
-            return self.model(
-                inputs_embeds=inputs, past_key_values=cache, **{"use_cache": False} | wanted
-            )
+            return self.model(inputs_embeds=inputs, **{"use_cache": False} | wanted)
+
+    def begun(self, inputs: Any) -> Any:
+        """(b, 1 + t, width): the beginning stands before the first event, as words had it."""
+        begin = self.begin.expand(len(inputs), 1, -1)
+        return torch.cat([begin, self.dropout(inputs)], dim=1)
 
     def hidden(self, inputs: Any) -> Any:
         """h after every event, (b, t, width) float32; padding stands at the end and is not looked at."""
-        return self.norm(self.read(inputs).last_hidden_state[:, 1:].float())
+        return self.norm(self.read(self.begun(inputs)).last_hidden_state[:, 1:].float())
 
     def added(self, hidden: Any) -> Any:
         """(b, places, codes, dim), what h adds to each of the user's vectors."""
         towers = self.shape.towers
         return self.heads(self.dropout(hidden)).unflatten(-1, (towers.codes, towers.dim))
+
+    def own_state(self) -> dict[str, Any]:
+        """The weights that are not the language model's own: all that has to be saved."""
+        return {k: v for k, v in self.state_dict().items() if not self._foreign(k)}
+
+    def load_own(self, state: dict[str, Any]) -> None:
+        """Load what `own_state` gave; numbers may have been saved in less precision."""
+        wanted = self.own_state()
+        if wanted.keys() != state.keys():
+            raise KeyError(f"{sorted(wanted.keys() ^ state.keys())[:3]}")
+        self.load_state_dict({k: v.float() for k, v in state.items()}, strict=False)
+
+    def load_base(self, folder: Path) -> None:
+        """Give the layers the weights of the language model saved in `folder`.
+
+        Raises:
+            ModelError: they are not there.
+        """
+        own = self.model.state_dict()
+        left = {k for k in own if k != _WORDS and "lora_" not in k}
+        with torch.no_grad():
+            for name, value in _weights_in(folder):
+                for key in (name, name.replace("_proj.", "_proj.base_layer.")):
+                    if key in left:
+                        own[key].copy_(value.float())
+                        left.discard(key)
+                if name == _WORDS:
+                    self._start(value.float())
+        if left:
+            raise ModelError(f"{folder} lacks {min(left)} of the language model; fetch it again.")
+
+    def _start(self, words: Any) -> None:
+        """Let input vectors begin as large as the words' vectors (vocabulary, width)."""
+        size = float(words.std())
+        self.begin.copy_(words[1])
+        for layer in (self.text, self.wish):
+            layer.weight.normal_(0, size)
+            layer.bias.zero_()
+        self.seen.weight.normal_(0, size / self.shape.towers.dim**0.5)
+
+    def _foreign(self, name: str) -> bool:
+        frozen = bool(self.shape.lora) and "lora_" not in name
+        return name == _INSIDE + _WORDS or (name.startswith(_INSIDE) and frozen)
+
+
+def model_shape(folder: Path, layers: int) -> dict[str, Any]:
+    """The configuration of the language model in `folder`, cut to its first `layers`.
+
+    Raises:
+        ModelError: it is of another family, or has fewer layers.
+    """
+    found = read_json(folder / "config.json")
+    if found.get("model_type") != _FAMILY or found["num_hidden_layers"] < layers:
+        raise ModelError(
+            f"A Llama-like language model of {layers} layers or more was expected in {folder}, not "
+            f"{found.get('model_type')} of {found.get('num_hidden_layers')}; choose another --base."
+        )
+    kept = {key: found[key] for key in _KEPT if key in found}
+    return {**kept, "num_hidden_layers": layers}
+
+
+def _add_lora(model: Any, rank: int) -> None:
+    from peft import LoraConfig, inject_adapter_in_model
+
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear")
+    inject_adapter_in_model(config, model)
+
+
+def _weights_in(folder: Path) -> Any:
+    """Name (without `model.`) and tensor of every weight in a folder, one after the other."""
+    from safetensors import safe_open
+
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118
+                yield name.removeprefix(_INSIDE), file.get_tensor(name)

@@ -8,7 +8,6 @@ it is refused beside another catalogue or embedder.
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,22 +20,16 @@ from pydantic import BaseModel, ValidationError
 
 from foretaste.data.dataset import Dataset
 from foretaste.data.errors import ModelError
-from foretaste.data.files import (
-    home,
-    locked,
-    new_folder,
-    read_json,
-    safe_name,
-    subfolder,
-    write_json,
-)
+from foretaste.data.files import new_folder, read_json, write_json
 from foretaste.data.histories import Histories
+from foretaste.serving.published import publish, published
 from foretaste.serving.rules.base import Scorer, Scores
 from foretaste.serving.rules.scorers import Blend
 from foretaste.serving.rules.words import words
 from foretaste.serving.towers_net import Shape, TowersNet
 
-WEIGHTS, RECORD, POINTER = "towers.safetensors", "towers.json", "current.json"
+KIND = "towers"  # the folder below home
+WEIGHTS, RECORD = "towers.safetensors", "towers.json"
 WORD = "word: "  # how a fact begins that is a word of the title
 FACTS_EACH = 24  # facts of an item that are read
 _ROWS = 4096  # items turned into vectors at once
@@ -262,27 +255,16 @@ def read_towers(folder: Path) -> Towers:
         ) from error
 
 
-def publish(dataset: str, towers: Towers) -> Path:
+def publish_towers(dataset: str, towers: Towers) -> Path:
     """Save towers below home and make them the ones that are served for a data set.
-
-    The pointer moves when everything is written; what it named before is then removed.
 
     Returns:
         The folder that they were written to.
     """
-    folder = subfolder("towers", dataset)
-    with locked(folder):
-        digest = hashlib.sha256(towers.record.model_dump_json().encode())
-        for value in towers.net.state_dict().values():
-            digest.update(value.numpy().tobytes())
-        made = folder / digest.hexdigest()[:16]
-        shutil.rmtree(made, ignore_errors=True)
-        towers.save(made)
-        write_json(folder / POINTER, {"folder": made.name})
-        for path in folder.iterdir():
-            if path.is_dir() and path != made:
-                shutil.rmtree(path, ignore_errors=True)
-    return made
+    digest = hashlib.sha256(towers.record.model_dump_json().encode())
+    for value in towers.net.state_dict().values():
+        digest.update(value.numpy().tobytes())
+    return publish(KIND, dataset, digest.hexdigest()[:16], towers.save)
 
 
 def load_towers(
@@ -296,10 +278,10 @@ def load_towers(
         fitted: towers that were trained on other events are left alone: an evaluation passes what
             its other methods were fitted on.
     """
-    pointer = home() / "towers" / safe_name(dataset.name) / POINTER
-    if not pointer.exists():
+    folder = published(KIND, dataset.name)
+    if folder is None:
         return None
-    towers = read_towers(pointer.parent / safe_name(str(read_json(pointer)["folder"])))
+    towers = read_towers(folder)
     record = towers.record
     wanted = [(record.catalogue_fingerprint, dataset.info.catalogue_fingerprint)]
     if embedder_fingerprint is not None:

@@ -34,7 +34,7 @@ from foretaste.serving.towers import (
     fact_table,
     histories_fingerprint,
     item_facts,
-    publish,
+    publish_towers,
 )
 
 KIND = "towers"
@@ -165,7 +165,7 @@ def _finish(job: Job, run: Run, loop: Loop, found: Probe) -> dict[str, Any]:
     """Choose what validation chooses, export, publish, say how it went."""
     start = time.perf_counter()
     towers, validation = _chosen(job, loop.best_towers())
-    folder = publish(job.dataset.name, towers)
+    folder = publish_towers(job.dataset.name, towers)
     course = loop.course
     rate = course.events * found.speed.flops_per_event / max(course.train_s, 1e-9)
     result = {
