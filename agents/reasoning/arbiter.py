@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from foretaste.agents.contexts.context import Reader
 from foretaste.agents.objects import Persona, Step, Tag, Verdict
-from foretaste.agents.reasoning import choosing
+from foretaste.agents.reasoning import choosing, offered
 from foretaste.agents.reasoning.checks import numbers_within
 from foretaste.agents.reasoning.tastes import RECENCY
 from foretaste.agents.retrieval import channels
@@ -26,14 +26,22 @@ WEIGHTS = (0.2, 0.2, 0.2, 0.2, 0.2)
 
 
 def arbiter_messages(
-    tools: Tools, reader: Reader, personas: list[Persona], proposed: list[Tag]
+    tools: Tools,
+    reader: Reader,
+    personas: list[Persona],
+    proposed: list[Tag],
+    beside: int = 0,
 ) -> tuple[Message, ...]:
-    """The arbiter's prompt: a line a persona with the tags proposed for it, numbered throughout."""
-    lines = []
+    """The arbiter's prompt: a line a persona with the tags proposed for it, numbered throughout.
+
+    The first `beside` tags are no expert's: they stand on a line of their own before the others.
+    """
+    places = [f"{place}. {prompting.clean(tag.text)}" for place, tag in enumerate(proposed, 1)]
+    lines = [f"Chosen next by others: {', '.join(places[:beside])}"] if beside else []
     for number, persona in enumerate(personas):
         own = [
-            f"{place}. {prompting.clean(tag.text)}"
-            for place, tag in enumerate(proposed, 1)
+            place
+            for place, tag in zip(places[beside:], proposed[beside:], strict=True)
             if tag.persona == number
         ]
         lines.append(f"{prompting.clean(persona.name)}: {', '.join(own) or '(none)'}")
@@ -49,7 +57,9 @@ async def decide(
     tools: Tools, reader: Reader, personas: list[Persona], proposed: list[Tag], seed: int
 ) -> tuple[list[Verdict], list[Step]]:
     """A verdict, with its reason, on every proposed tag."""
-    unique, repeats = without_repeats(proposed)
+    beside = offered.tags(tools, reader, personas) if tools.model else []
+    unique, repeats = without_repeats([*beside, *proposed])
+    own, own_repeats = without_repeats(proposed)
     if not unique:
         return [], []
     verdicts, step = await ask_or_fall_back(
@@ -57,15 +67,15 @@ async def decide(
         tools.config,
         node="arbiter",
         label="",
-        messages=lambda: arbiter_messages(tools, reader, personas, unique),
+        messages=lambda: arbiter_messages(tools, reader, personas, unique, len(beside)),
         schema=with_room(ArbiterAnswer, tools.config.kept),
         max_tokens=TOKENS_EACH * tools.config.kept,
         check=lambda answer: checked(answer, tools, reader, unique),
-        fallback=lambda: chosen(tools, reader, personas, unique),
+        fallback=lambda: chosen(tools, reader, personas, own) if own else [],
         seed=seed,
         embeds=True,
     )
-    return verdicts + repeats, [step]
+    return verdicts + (own_repeats if step.fallback else repeats), [step]
 
 
 def checked(
@@ -73,7 +83,8 @@ def checked(
 ) -> list[Verdict]:
     """The answer's choice without tags that find what a tag before them finds.
 
-    It must name at least half as many real tags as were wanted.
+    It must name at least half as many real tags as were wanted. The kept tags stand first, in the
+    order in which the model named them.
     """
     places = numbers_within((one.tag for one in answer.keep), len(proposed))[: tools.config.kept]
     wanted = min(tools.config.kept, len(proposed))
@@ -88,14 +99,15 @@ def checked(
         if reason is None:
             choice.kept.append(place)
         told[place] = reason or reasons[place]
+    order = [*choice.kept, *(n for n in range(len(proposed)) if n not in choice.kept)]
     return [
         Verdict(
-            tag=tag,
+            tag=proposed[place],
             kept=place in choice.kept,
             reason=told.get(place, "not among the arbiter's choice"),
             source="fallback" if place in told and place not in choice.kept else "model",
         )
-        for place, tag in enumerate(proposed)
+        for place in order
     ]
 
 
