@@ -89,6 +89,7 @@ class Known(Frozen):
         context: the query, the facts about the items, whatever else the answer must agree with; a
             line each.
         history: what the person chose, oldest first, a line each.
+        chosen: ids of these items, when the data set is to tell history and profile.
         profile: statements about the person, a line each.
         segments: name → value, by which results are parted (country, length of history, …).
     """
@@ -98,6 +99,7 @@ class Known(Frozen):
     user_id: str | None = None
     context: tuple[str, ...] = ()
     history: tuple[str, ...] = ()
+    chosen: tuple[str, ...] = ()
     profile: tuple[str, ...] = ()
     segments: dict[str, str] = Field(default_factory=dict)
 
@@ -129,12 +131,13 @@ class Quote(Frozen):
 
 
 class Verdict(Frozen):
-    """One mark in one dimension, with its reason and its evidence."""
+    """One mark in one dimension, with its reason, its evidence and the raw text of the judge."""
 
     dimension: str
     mark: Mark
     reason: str = ""
     evidence: tuple[Quote, ...] = ()
+    text: str = ""
 
     @property
     def unsupported(self) -> int:
@@ -201,12 +204,14 @@ class Look(Frozen):
         better: in the pair's own order, whatever was shown first.
         points: dimension → the better one in it, in the pair's own order.
         reason: of the choice.
+        text: of the judge, raw.
     """
 
     swapped: bool
     better: Better
     points: dict[str, Better] = Field(default_factory=dict)
     reason: str = ""
+    text: str = ""
 
 
 class Preference(Frozen):
@@ -218,7 +223,7 @@ class Preference(Frozen):
             unreadable.
         score: mean of the orders, 1 for the first, 0.5 for a tie, 0 for the second.
         consistent: whether both orders said the same; None when one of them is missing.
-        looks: the readings.
+        looks: the readings of either order.
         faults, steps: as in `Judgement`.
     """
 
@@ -246,8 +251,9 @@ class Judge(Protocol):
         ...
 
     @property
-    def version(self) -> str:
-        """Fingerprint of whatever beside the model decides a judgement: rubric, prompts, weights."""
+    def made_of(self) -> dict[str, str]:
+        """Whatever decides a judgement, name → value: judge, model, adapter, rubric, hashes of
+        rubric, prompts or weights. A run is gone on with only when all of it is the same."""
         ...
 
     async def judge(self, case: Case) -> Judgement:
