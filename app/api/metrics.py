@@ -33,7 +33,6 @@ class Metrics:
         self.tokens = self._counter("tokens", "Tokens of the language model", "node", "kind")
         self.calls = self._counter("agent_calls", "Calls of an agent", "node")
         self.fallbacks = self._counter("fallbacks", "Answers that were replaced", "node")
-        self._told = {"hit": 0, "miss": 0}
         self.cached = self._counter(
             "prefix_cache_tokens", "Prompt tokens by whether the engine had them", "outcome"
         )
@@ -69,7 +68,6 @@ class Metrics:
                     ("miss", spent["prompt"] - spent["cached"]),
                 ):
                     self.cached.labels(kind).inc(count)
-                    self._told[kind] += count
                 continue
             for kind, amount in spent.items():
                 self.tokens.labels(node, kind).inc(amount)
@@ -78,8 +76,10 @@ class Metrics:
             self.fallbacks.labels(node).inc(row["fallbacks"])
 
     def _hit_rate(self) -> float:
-        hit, miss = (self._told[kind] for kind in ("hit", "miss"))
-        return hit / (hit + miss) if hit + miss else 0.0
+        counted = [one for family in self.cached.collect() for one in family.samples]
+        total = sum(one.value for one in counted)
+        hit = sum(one.value for one in counted if one.labels["outcome"] == "hit")
+        return hit / total if total else 0.0
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"foretaste_{name}", text, labels, registry=self.registry)

@@ -175,7 +175,9 @@ class Service:
 
     def _model(self) -> ChatModel | None:
         if not self.engine.ready:
-            raise EngineUnavailable("The engine does not answer.", self.engine.wait_s())
+            raise EngineUnavailable(
+                "The engine does not answer.", self.gate.turn(self.engine.wait_s())
+            )
         return self.engine.model
 
     async def _keep_shown(self, made: dict[str, Any]) -> None:
