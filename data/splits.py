@@ -6,7 +6,7 @@ are checked by `check_leakage` before they are handed out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -162,6 +162,22 @@ def temporal(
     )
     check_leakage(dataset, split)
     return split
+
+
+def until(dataset: Dataset, known: NDArray[np.int64]) -> Dataset:
+    """The same catalogue where each user's first events are all there is.
+
+    Args:
+        known: (users,) events with items that stay, in the order of `dataset.user_ids`; searches
+            stay that came before the first event that does not.
+    """
+    stays = pl.DataFrame(
+        {"user_id": dataset.user_ids, "stays": known}, schema_overrides={"user_id": pl.String}
+    )
+    seen = pl.col("item_id").is_not_null().cum_sum().over("user_id")
+    events = dataset.interactions.join(stays, on="user_id", how="left", maintain_order="left")
+    kept = events.filter(seen <= pl.col("stays").fill_null(0)).drop("stays")
+    return replace(dataset, interactions=kept)
 
 
 def check_leakage(dataset: Dataset, split: Split) -> None:

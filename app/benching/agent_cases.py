@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from foretaste.agents.config import AgentsConfig
@@ -18,7 +17,7 @@ from foretaste.data.dataset import Dataset
 from foretaste.data.errors import InputError
 from foretaste.data.files import home, safe_name
 from foretaste.data.histories import Histories
-from foretaste.data.splits import Cases, leave_one_out
+from foretaste.data.splits import Cases, leave_one_out, until
 from foretaste.data.store import load_dataset
 from foretaste.serving.rules.recipes import Material
 from foretaste.serving.rules.select import chosen
@@ -117,22 +116,6 @@ def some_cases(dataset: Dataset, cases: Cases, count: int, seed: int) -> tuple[C
         )
     drawn = np.random.default_rng(seed).permutation(len(enough))[:count]
     return cases.take(enough[drawn]), len(enough)
-
-
-def until(dataset: Dataset, known: NDArray[np.int64]) -> Dataset:
-    """The same catalogue where each user's first events are all there is.
-
-    Args:
-        known: (users,) events with items that stay, in the order of `dataset.user_ids`; searches
-            stay that came before the first event that does not.
-    """
-    stays = pl.DataFrame(
-        {"user_id": dataset.user_ids, "stays": known}, schema_overrides={"user_id": pl.String}
-    )
-    seen = pl.col("item_id").is_not_null().cum_sum().over("user_id")
-    events = dataset.interactions.join(stays, on="user_id", how="left", maintain_order="left")
-    kept = events.filter(seen <= pl.col("stays").fill_null(0)).drop("stays")
-    return replace(dataset, interactions=kept)
 
 
 def _towers(dataset: Dataset, embedder: str, fitted: Histories) -> Towers | None:
