@@ -12,11 +12,13 @@ from typing import Annotated
 import typer
 
 from foretaste.app.commands import (
+    app,
     bench,
     data,
     doctor,
     evaluate,
     finetune,
+    finetune_reward,
     judge,
     models,
     profile,
@@ -42,6 +44,8 @@ cli.add_typer(profile.group, name="profile")
 cli.add_typer(evaluate.group, name="evaluate")
 cli.add_typer(bench.group, name="bench")
 cli.add_typer(finetune.group, name="finetune")
+finetune.group.command("reward")(finetune_reward.reward)
+cli.command("app")(app.app)
 cli.add_typer(judge.group, name="judge")
 
 

@@ -17,13 +17,21 @@ from foretaste.app.api.service import Service
 SUMMARY = "Recommendations of LLM agents over your own catalogue, and the data they learn from."
 
 
-def application(service: Service, ring: KeyRing, any_host: bool = False) -> FastAPI:
+def application(
+    service: Service,
+    ring: KeyRing,
+    any_host: bool = False,
+    page: str | None = None,
+    login: bool = False,
+) -> FastAPI:
     """The application that uvicorn runs.
 
     Args:
         service: what answers.
         ring: the keys.
         any_host: whether callers without a key may use other names than this machine's.
+        page: where a page will be mounted, if one will.
+        login: whether that page asks who is there.
     """
     mcp = mcp_tools.server(service)
     mounted = mcp.streamable_http_app(
@@ -59,6 +67,12 @@ def application(service: Service, ring: KeyRing, any_host: bool = False) -> Fast
     app.router.routes.extend(mounted.routes)
     errors.install(app)
     app.add_middleware(
-        Guard, ring=ring, config=service.config, metrics=service.metrics, any_host=any_host
+        Guard,
+        ring=ring,
+        config=service.config,
+        metrics=service.metrics,
+        any_host=any_host,
+        page=page,
+        login=login,
     )
     return app

@@ -44,13 +44,23 @@ class Guard:
         config: the limits.
         metrics: where requests are counted.
         any_host: whether the server may be asked without keys under other names than this machine's.
+        page: where the page is mounted, which has a login and limits of its own; None without one.
+        login: whether the page asks who is there; if not, only this machine may open it.
     """
 
     def __init__(
-        self, app: ASGIApp, ring: KeyRing, config: ApiConfig, metrics: Metrics, any_host: bool
+        self,
+        app: ASGIApp,
+        ring: KeyRing,
+        config: ApiConfig,
+        metrics: Metrics,
+        any_host: bool = False,
+        page: str | None = None,
+        login: bool = False,
     ) -> None:
         self.app, self.ring, self.config, self.metrics = app, ring, config, metrics
         self.any_host, self.limits = any_host, Limits()
+        self.page, self.login = page, login
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or pass a lifespan event on."""
@@ -64,6 +74,12 @@ class Guard:
         caller = Caller("nobody", answer.request_id)
         try:
             headers = Headers(scope=scope)
+            if self._is_page(scope["path"]):
+                if not self.login:
+                    self._check_local(headers)
+                scope.setdefault("state", {})["caller"] = Caller("page", answer.request_id)
+                await self.app(scope, receive, answer.send)
+                return
             key = self._let_in(scope["path"], headers)
             caller = Caller(key.name if key else "local", answer.request_id)
             scope.setdefault("state", {})["caller"] = caller
@@ -73,6 +89,9 @@ class Guard:
             await answer.refuse(errors.of(error), scope, receive)
         finally:
             self._note(scope, caller, answer, time.perf_counter() - started)
+
+    def _is_page(self, path: str) -> bool:
+        return self.page is not None and (path == self.page or path.startswith(f"{self.page}/"))
 
     def _let_in(self, path: str, headers: Headers) -> ApiKey | None:
         """The key of a caller who may come in; None where none is needed."""

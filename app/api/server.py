@@ -10,13 +10,16 @@ import socket
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any
 
 import httpx
 import uvicorn
 
 from foretaste.agents.config import AgentsConfig
+from foretaste.agents.contexts.profile_store import stored_profiles
 from foretaste.agents.online.live import Live
+from foretaste.agents.retrieval.tools import load_tools
 from foretaste.app.api import errors
 from foretaste.app.api.application import application
 from foretaste.app.api.config import ApiConfig
@@ -41,6 +44,8 @@ class Serving(EngineChoice, frozen=True):
     host: str = "127.0.0.1"
     port: int | None = None
     without_keys: bool = False
+    page: bool = False
+    auth: str | None = None
 
 
 def serve(serving: Serving, ring: KeyRing | None = None) -> None:
@@ -52,6 +57,8 @@ def serve(serving: Serving, ring: KeyRing | None = None) -> None:
     """
     keys = ring or KeyRing()
     check_host(serving.host, keys, serving.without_keys)
+    if serving.page:
+        check_page(serving.host, serving.auth)
     asyncio.run(_serve(serving, keys))
 
 
@@ -61,6 +68,15 @@ def check_host(host: str, ring: KeyRing, without_keys: bool) -> None:
         raise InputError(
             f"--host {host} can be reached from other machines and there are no API keys; add one "
             "with `foretaste serve keys add NAME`, or say --without-keys if others keep it safe."
+        )
+
+
+def check_page(host: str, auth: str | None) -> None:
+    """Refuse to show the page to other machines without a login."""
+    if host not in LOCAL and auth is None:
+        raise InputError(
+            f"--host {host} can be reached from other machines and the page has no login; give "
+            "--auth NAME:PASSWORD, or FORETASTE_AUTH in the environment."
         )
 
 
@@ -118,7 +134,7 @@ async def _serve(serving: Serving, ring: KeyRing) -> None:
         async with open_service(serving) as service:
             gc.collect()
             gc.freeze()  # what was loaded stays: looking through it again would stop all requests
-            app = application(service, ring, any_host=serving.without_keys)
+            app = _application(serving, service, ring)
             server = _Server(uvicorn_config(app))
             running = asyncio.create_task(server.serve([listener]))
             while not (server.started or running.done()):
@@ -126,6 +142,36 @@ async def _serve(serving: Serving, ring: KeyRing) -> None:
             if server.started:
                 _announce(listener, len(ring))
             await running
+
+
+def _application(serving: Serving, service: Service, ring: KeyRing) -> Any:
+    """The API, and the page when it is wanted."""
+    if not serving.page:
+        return application(service, ring, any_host=serving.without_keys)
+    from foretaste.app.page.build import PATH, mount
+    from foretaste.app.page.desk import Desk
+    from foretaste.app.page.login import login_of
+
+    login = login_of(serving.auth)
+    app = application(service, ring, serving.without_keys, PATH, login is not None)
+    return mount(app, Desk(service, partial(beside, serving, service)), login)
+
+
+def beside(serving: Serving, service: Service, name: str) -> Service:
+    """The service of another data set behind the same engine; slow, and safe in a thread.
+
+    Raises:
+        ForetasteError: there is no such data set, or it is served by another process.
+    """
+    agents = override(AgentsConfig(), "agents", serving.settings)
+    tools = load_tools(
+        load_dataset(name),
+        agents,
+        surroundings=surroundings_of(serving),
+        profiles=stored_profiles(name) if agents.profile else None,
+    )
+    live = Live(tools.with_model(service.live.tools.model), Ledger(ledger_path(name)))
+    return Service(live, service.engine, service.config)
 
 
 def uvicorn_config(app: Any) -> uvicorn.Config:

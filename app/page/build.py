@@ -1,0 +1,85 @@
+"""The whole page: its tabs, its theme, and where it is mounted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from importlib.resources import files
+
+from fastapi import FastAPI
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # nothing is told to anybody
+
+import gradio as gr
+
+from foretaste.app.page import catalogue_tab, recommend_tab, system_tab, training_tab
+from foretaste.app.page.desk import Desk
+
+PATH = "/app"
+VISITORS = 20  # who can be at work at the same time
+UPLOAD = "50mb"
+TABS: dict[str, Callable[[Desk], None]] = {
+    "Recommend": recommend_tab.tab,
+    "Catalogue": catalogue_tab.tab,
+    "Training": training_tab.tab,
+    "System": system_tab.tab,
+}
+
+
+def page(desk: Desk) -> gr.Blocks:
+    """The page over some services."""
+    with gr.Blocks(title="Foretaste", analytics_enabled=False) as blocks:
+        gr.Markdown("# Foretaste\nRecommendations by language-model agents, with their reasons.")
+        with gr.Tabs():
+            for name, tab in TABS.items():
+                with gr.Tab(name, id=name.lower()):
+                    tab(desk)
+    blocks.queue(default_concurrency_limit=VISITORS)
+    return blocks
+
+
+def mount(app: FastAPI, desk: Desk, login: Callable[[str, str], bool] | None = None) -> FastAPI:
+    """Serve the page at `PATH` of an application, its functions as MCP tools too.
+
+    Args:
+        app: the API's application.
+        desk: what the page shows.
+        login: whether a name and a password may come in; None for no login.
+    """
+    mounted: FastAPI = gr.mount_gradio_app(
+        app,
+        page(desk),
+        PATH,
+        auth=login,
+        show_error=False,
+        max_file_size=UPLOAD,
+        ssr_mode=False,
+        mcp_server=True,
+        footer_links=[],
+        enable_monitoring=False,
+        theme=_theme(),
+        css=files("foretaste.app.page").joinpath("style.css").read_text("utf-8"),
+    )
+    return mounted
+
+
+def _theme() -> gr.themes.Base:
+    """Fonts of the visitor's own machine, and colours that can be read in light and dark (AA)."""
+    sans = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
+    mono = ("ui-monospace", "monospace")
+    theme = gr.themes.Default(primary_hue="teal", font=sans, font_mono=mono)
+    return theme.set(
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_hover_dark="*primary_600",
+        button_primary_text_color="white",
+        block_label_text_color="*neutral_700",
+        block_title_text_color="*neutral_700",
+        block_info_text_color="*neutral_700",
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_300",
+        block_label_text_color_dark="*neutral_200",
+        block_title_text_color_dark="*neutral_200",
+        block_info_text_color_dark="*neutral_200",
+    )

@@ -1,0 +1,72 @@
+"""Finding users and items for the page's menus."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from foretaste.app.api.service import Service
+from foretaste.data.dataset import Dataset
+
+SHOWN = 25  # choices in a menu
+Choice = tuple[str, str]  # what is shown, and the id
+
+
+def item_choice(dataset: Dataset, item_id: str) -> Choice:
+    """An item as a menu shows it."""
+    row = dataset.row_of[item_id]
+    return f"{dataset.titles[row]} ({item_id})", item_id
+
+
+async def items(service: Service, words: str, n: int = SHOWN) -> list[Choice]:
+    """Items whose id is `words`, then items by meaning and word."""
+    dataset = service.live.tools.dataset
+    found = [words] if words in dataset.row_of else []
+    if words.strip():
+        found += [one["item_id"] for one in await service.search(words, n)]
+    return [item_choice(dataset, item_id) for item_id in dict.fromkeys(found)]
+
+
+def some_users(dataset: Dataset, n: int = SHOWN) -> list[Choice]:
+    """The first users of a data set."""
+    return [(_user(dataset, user_id), user_id) for user_id in dataset.user_ids[:n]]
+
+
+async def users(service: Service, words: str, n: int = SHOWN) -> list[Choice]:
+    """Users by id, or else by taste: those who chose most of what the words find.
+
+    Args:
+        service: of the data set.
+        words: the beginning of an id, or words about what they like.
+        n: users wanted at most.
+    """
+    dataset, wanted = service.live.tools.dataset, words.strip()
+    if not wanted:
+        return some_users(dataset, n)
+    named = [one for one in dataset.user_ids if one.startswith(wanted)]
+    named.sort(key=lambda one: (len(one), one))
+    if named:
+        return [(_user(dataset, user_id), user_id) for user_id in named[:n]]
+    rows = [dataset.row_of[one["item_id"]] for one in await service.search(wanted, 50)]
+    histories = dataset.histories
+    liked = np.isin(histories.rows, rows)  # (events,)
+    counts = np.bincount(histories.owners[liked], minlength=len(histories))  # (users,)
+    shares = counts / np.maximum(histories.lengths, 5)
+    best = np.lexsort((np.arange(len(counts)), -shares))[:n]
+    return [
+        (f"{_user(dataset, dataset.user_ids[at])}: {counts[at]} fit", dataset.user_ids[at])
+        for at in best
+        if counts[at]
+    ]
+
+
+def categories(dataset: Dataset, most: int = 300) -> list[str]:
+    """The categories with the most items, by name."""
+    exploded = dataset.items["categories"].explode().drop_nulls()
+    if exploded.is_empty():
+        return []
+    counted = exploded.value_counts(sort=True)
+    return sorted(counted["categories"].head(most).to_list())
+
+
+def _user(dataset: Dataset, user_id: str) -> str:
+    return f"{user_id} ({len(dataset.events_of(user_id)):,} events)"

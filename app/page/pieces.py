@@ -1,0 +1,124 @@
+"""Small pieces of HTML. Every text of a catalogue, a person or a model goes through `text` first.
+
+Nothing that came from data can end a tag or begin one, so a title with markup or script stays inert.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from foretaste.agents.wording.prompting import clean
+
+LONGEST = 400  # characters of one text
+
+
+def text(value: object, most: int = LONGEST) -> str:
+    """A value as inert HTML text, cut to `most` characters.
+
+    >>> text("<b>Bold</b> & co")
+    '&lt;b&gt;Bold&lt;/b&gt; &amp; co'
+    """
+    return html.escape(clean(str(value), most))
+
+
+def note(sentence: str) -> str:
+    """A quiet line."""
+    return f'<p class="ft-note">{text(sentence)}</p>'
+
+
+def fault(sentence: str) -> str:
+    """What went wrong, in one sentence; read out at once by screen readers."""
+    return f'<p class="ft-fault" role="alert">{text(sentence)}</p>'
+
+
+def chips(texts: Iterable[str], kind: str = "") -> str:
+    """A list of short texts.
+
+    Args:
+        texts: what stands in them.
+        kind: another class of theirs.
+    """
+    rows = [f'<li class="ft-chip {kind}">{text(one, 80)}</li>' for one in texts]
+    return f"<ul>{''.join(rows)}</ul>" if rows else ""
+
+
+def box(title: str, who: str, body: str) -> str:
+    """One agent's work: what it is called, who made it, and what (HTML)."""
+    return (
+        f'<section class="ft-box"><h4>{text(title, 120)}</h4>'
+        f'<span class="ft-who">{text(who, 80)}</span>{body}</section>'
+    )
+
+
+def boxes(parts: Sequence[str]) -> str:
+    """Boxes side by side, as many as fit."""
+    return f'<div class="ft-agents">{"".join(parts)}</div>' if parts else ""
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table; the cells are HTML already. Without a head the first cell names its row."""
+    if not head:
+        named = "".join(f'<tr><th scope="row">{a}</th><td>{b}</td></tr>' for a, b in rows)
+        return f'<table class="ft-bars"><tbody>{named}</tbody></table>'
+    top = "".join(f'<th scope="col">{text(one)}</th>' for one in head)
+    body = "".join(f"<tr>{''.join(f'<td>{one}</td>' for one in row)}</tr>" for row in rows)
+    return (
+        f'<div class="ft-scroll" tabindex="0"><table class="ft-bars"><thead><tr>{top}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def bar(share: float, what: str) -> str:
+    """A horizontal bar for a share in [0, 1]; `what` is read out."""
+    width = round(100 * min(max(share, 0.0), 1.0))
+    return (
+        f'<span class="ft-bar" role="img" aria-label="{text(what)}" style="width:{width}%"></span>'
+    )
+
+
+def cover(title: str, image_url: str | None) -> str:
+    """An item's picture, or a cover made from its title; both are decoration beside the title."""
+    if image_url and urlsplit(image_url).scheme in ("http", "https"):
+        source = html.escape(image_url, quote=True)
+        return f'<img src="{source}" alt="" loading="lazy" referrerpolicy="no-referrer">'
+    hue = int(hashlib.sha256(title.encode()).hexdigest()[:4], 16) % 360
+    letters = text("".join(word[0] for word in title.split()[:2] if word[0].isalnum()).upper())
+    return (
+        '<svg viewBox="0 0 60 84" aria-hidden="true" focusable="false">'
+        f'<rect width="60" height="84" fill="hsl({hue} 45% 32%)"/>'
+        f'<circle cx="46" cy="18" r="26" fill="hsl({(hue + 40) % 360} 55% 45%)" opacity=".55"/>'
+        f'<text x="30" y="52" text-anchor="middle" font-size="22" fill="#fff">{letters}</text></svg>'
+    )
+
+
+def card(number: int, one: Mapping[str, Any], categories: Sequence[str], picture: str) -> str:
+    """One recommended item.
+
+    Args:
+        number: its place, from 1 on.
+        one: a row of `recommendations` of the result.
+        categories: of the item.
+        picture: HTML of its cover.
+    """
+    found = f"found by {one['channel']}" + (f" for {', '.join(one['tags'])}" if one["tags"] else "")
+    return (
+        f'<article class="ft-card">{picture}<div><h4>{number}. {text(one["title"], 160)}</h4>'
+        f"{chips(categories[:4])}<p>{text(one['explanation'])}</p>"
+        f'<p class="ft-who">{text(found)} · score {one["score"]:.3f}{_breakdown(one)}</p>'
+        "</div></article>"
+    )
+
+
+def _breakdown(one: Mapping[str, Any]) -> str:
+    placement = one.get("placement")
+    if not placement:
+        return ""
+    ranks = ", ".join(f"{name} {rank}" for name, rank in placement["ranks"].items())
+    parts = [f"relevance {placement['relevance']:.2f}", f"places: {ranks}" if ranks else ""]
+    if placement["explores"]:
+        parts.append("an exploration")
+    return "".join(f" · {text(part)}" for part in parts if part)
