@@ -9,19 +9,16 @@ every `custom_id` gets exactly one line. A request that was refused keeps its li
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
-import os
-import threading
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from foretaste.data.appended import Appended, appended
 from foretaste.data.errors import ForetasteError, InputError
 from foretaste.data.progress import meter
 from foretaste.serving.openai_chat import OpenAIChat
@@ -92,69 +89,12 @@ class Requests:
             return _checked(file.readline())
 
 
-class Results:
-    """The output file: what it holds already, and lines added to its end. Made by `results`."""
-
-    def __init__(self, path: Path, handle: int) -> None:
-        self._path, self._handle, self._guard = path, handle, threading.Lock()
-        self.done: dict[str, bool] = {}  # custom_id → whether it succeeded
-        self._read()
-
-    def add(self, line: dict[str, Any]) -> None:
-        """Append one result; on disk when this returns."""
-        text = json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n"
-        view = memoryview(text.encode())
-        with self._guard:
-            while view:
-                view = view[os.write(self._handle, view) :]
-            os.fsync(self._handle)
-            self.done[line["custom_id"]] = line["error"] is None
-
-    def _read(self) -> None:
-        """Take in earlier results; a last line that was cut off by a crash is removed."""
-        end = 0
-        with self._path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                try:
-                    result = json.loads(line)
-                    name, failed = str(result["custom_id"]), result["error"] is not None
-                    whole = line.endswith(b"\n")
-                except (ValueError, KeyError, TypeError) as error:
-                    if file.read(1):
-                        raise InputError(
-                            f"{self._path}, line {number}, is no result of a batch; "
-                            "name another output file."
-                        ) from error
-                    whole = False
-                if not whole:
-                    break
-                if name in self.done:
-                    raise InputError(
-                        f"{self._path}, line {number}, repeats custom_id {name!r}; "
-                        "name another output file."
-                    )
-                self.done[name], end = not failed, end + len(line)
-        os.ftruncate(self._handle, end)
+Results = Appended[bool]
 
 
-@contextmanager
-def results(path: Path) -> Iterator[Results]:
-    """The output file for the block, made when missing and held against other runs.
-
-    Raises:
-        InputError: another run writes it, or it holds something else than results.
-    """
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}); name another.") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield Results(path, handle)
-    except BlockingIOError as error:
-        raise InputError(f"Another run writes {path}; wait for it, or name another.") from error
-    finally:
-        os.close(handle)
+def results(path: Path) -> AbstractContextManager[Results]:
+    """The output file for the block; it remembers of every `custom_id` whether it succeeded."""
+    return appended(path, "custom_id", lambda line: line["error"] is None)
 
 
 async def run_batch(

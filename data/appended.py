@@ -1,0 +1,99 @@
+"""A file of JSON lines that long work adds to: one line a name, each on disk before it counts.
+
+A run that was killed goes on where it was: a last line that the crash cut off is removed, and every
+name gets exactly one line. One run at a time holds the file.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from foretaste.data.errors import InputError
+
+Kept = TypeVar("Kept")
+
+
+class Appended(Generic[Kept]):
+    """What the file holds already, and lines added to its end. Made by `appended`.
+
+    Attributes:
+        done: name → what is remembered of its line.
+    """
+
+    def __init__(
+        self, path: Path, handle: int, key: str, keep: Callable[[dict[str, Any]], Kept]
+    ) -> None:
+        self._path, self._handle, self._key, self._keep = path, handle, key, keep
+        self._guard = threading.Lock()
+        self.done: dict[str, Kept] = {}
+        self._read()
+
+    def add(self, line: dict[str, Any]) -> None:
+        """Append one line; on disk when this returns."""
+        text = json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n"
+        view = memoryview(text.encode())
+        with self._guard:
+            while view:
+                view = view[os.write(self._handle, view) :]
+            os.fsync(self._handle)
+            self.done[line[self._key]] = self._keep(line)
+
+    def _read(self) -> None:
+        """Take in earlier lines; a last line that was cut off by a crash is removed."""
+        end = 0
+        with self._path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    held = json.loads(line)
+                    name, kept = str(held[self._key]), self._keep(held)
+                    whole = line.endswith(b"\n")
+                except (ValueError, KeyError, TypeError) as error:
+                    if file.read(1):
+                        raise InputError(
+                            f"{self._path}, line {number}, holds something else than results of "
+                            "this command; name another output file."
+                        ) from error
+                    whole = False
+                if not whole:
+                    break
+                if name in self.done:
+                    raise InputError(
+                        f"{self._path}, line {number}, repeats {self._key} {name!r}; "
+                        "name another output file."
+                    )
+                self.done[name], end = kept, end + len(line)
+        os.ftruncate(self._handle, end)
+
+
+@contextmanager
+def appended(
+    path: Path, key: str, keep: Callable[[dict[str, Any]], Kept]
+) -> Iterator[Appended[Kept]]:
+    """The output file for the block, made when missing and held against other runs.
+
+    Args:
+        path: of the file.
+        key: the field of a line that names it.
+        keep: what to remember of a line; `KeyError` or `TypeError` says that it is none of ours.
+
+    Raises:
+        InputError: another run writes it, or it holds something else.
+    """
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror}); name another.") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield Appended(path, handle, key, keep)
+    except BlockingIOError as error:
+        raise InputError(f"Another run writes {path}; wait for it, or name another.") from error
+    finally:
+        os.close(handle)
