@@ -158,7 +158,7 @@ def test_files_that_cannot_be_are_refused(tmp_path: Path, provider: Provider) ->
     assert "cannot be read" in str(call(tmp_path, provider).exception)
     (tmp_path / "in.jsonl").write_text(line("a", "x"))
     (tmp_path / "out.jsonl").write_text('{"not": "a result"}\n{"nor": "this"}\n')
-    assert "line 1, is no result" in str(call(tmp_path, provider).exception)
+    assert "line 1, holds something else" in str(call(tmp_path, provider).exception)
     (tmp_path / "out.jsonl").unlink()
     (tmp_path / "out.jsonl").hardlink_to(tmp_path / "in.jsonl")
     assert "written over the input" in str(call(tmp_path, provider).exception)
