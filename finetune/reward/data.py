@@ -1,0 +1,189 @@
+"""Groups of answers to one context, each with a tier: S better than A better than B.
+
+In hindsight, with no model at all: S is a tag of what the person chose next, A a tag of what they chose
+before, B a tag of somebody else, one that is too general, one that matches nothing, or a title they
+have. Or from a judge's verdicts on any answers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from foretaste.agents.reasoning import grounded
+from foretaste.agents.reasoning.checks import valid_tag
+from foretaste.agents.reasoning.expert import expert_messages, recent_rows
+from foretaste.agents.retrieval.tools import Tools
+from foretaste.agents.wording.asking import CheckFailed
+from foretaste.agents.wording.lexicon import words
+from foretaste.data.errors import InputError
+from foretaste.finetune.moments import Moment
+from foretaste.judge.objects import Case, Judgement
+from foretaste.serving.reward import context_of
+
+TIERS = {"B": 0, "A": 1, "S": 2}
+_SPARE = 6  # tags made beyond those wanted, as some fail the checks
+_TRIES = 20  # draws for a tag that matches nothing
+
+
+@dataclass(frozen=True)
+class Group:
+    """Answers to one context.
+
+    Attributes:
+        owner: whose context it is; learning and validation never share one.
+        context: what was known.
+        answers: texts, each once.
+        tiers: (n) of `TIERS`, of each answer.
+    """
+
+    owner: str
+    context: str
+    answers: tuple[str, ...]
+    tiers: tuple[int, ...]
+
+
+def in_hindsight(moments: Sequence[Moment], tools: Tools, each: int, seed: int) -> Iterator[Group]:
+    """One group a moment: tags that the future confirms, tags of the past, and bad ones.
+
+    All tags of people are made by the same rule, so that their form betrays no tier.
+
+    Args:
+        moments: of any people.
+        tools: of the agents; no model is needed.
+        each: answers of each tier, at most.
+        seed: of the draws.
+    """
+    makers = [_Maker(moment, tools, each) for moment in moments]
+    for number, maker in enumerate(makers):
+        draw = np.random.default_rng([seed, number])
+        other = makers[int(draw.integers(len(makers)))]
+        tiers = {"S": maker.confirmed(), "A": maker.past(), "B": maker.bad(other, draw)}
+        seen: dict[str, int] = {}
+        for tier, texts in tiers.items():
+            for text in texts:
+                seen.setdefault(text, TIERS[tier])
+        if len(set(seen.values())) > 1:
+            yield Group(maker.moment.owner, maker.context, tuple(seen), tuple(seen.values()))
+
+
+class _Maker:
+    """The tags of one moment."""
+
+    def __init__(self, moment: Moment, tools: Tools, each: int) -> None:
+        self.moment, self._tools, self._each = moment, tools, each
+        prompt = expert_messages(tools, moment.reader, moment.persona)
+        self.context = context_of(prompt[-1].text)
+        self._evidence = tools.dataset.rows(list(moment.persona.evidence))
+        self._keys: set[str] = set()
+
+    def confirmed(self) -> list[str]:
+        """Tags of what was chosen next."""
+        return self._valid(list(self.moment.future))
+
+    def past(self) -> list[str]:
+        """Tags of what was chosen before, other than those."""
+        return self._valid(self._evidence)
+
+    def bad(self, other: _Maker, draw: np.random.Generator) -> list[str]:
+        """What nobody should say here: of each kind one, in an order that is drawn."""
+        foreign = [text for text in other.foreign_to(self) if text]
+        lexicon = self._tools.lexicon
+        most = int(np.argmax(lexicon.categories.held)) if len(lexicon.categories.names) else -1
+        titles = self._tools.dataset.titles
+        kinds = [
+            *foreign[:2],
+            lexicon.categories.names[most] if most >= 0 else "",
+            self._matching_nothing(draw),
+            titles[self._evidence[0]] if self._evidence else "",
+        ]
+        kinds = [text for text in dict.fromkeys(kinds) if text]
+        order = draw.permutation(len(kinds))
+        return [kinds[place] for place in order[: self._each]]
+
+    def foreign_to(self, asking: _Maker) -> list[str]:
+        """Own tags that share no content word with what marks the one who asks."""
+        own = {word for row in asking._evidence for word in self._tools.lexicon.fact_words(row)}
+        made = self._made(self._evidence)
+        return [text for text in made if not own & set(words(text))]
+
+    def _made(self, rows: list[int]) -> list[str]:
+        everything = self.moment.reader.allowed
+        wanted = self._each + _SPARE
+        return [tag.text for tag in grounded.tags(rows, self._tools.lexicon, everything, wanted, 0)]
+
+    def _valid(self, rows: list[int]) -> list[str]:
+        """The first tags of these items that pass the checks of the expert and are new here."""
+        kept: list[str] = []
+        recent = recent_rows(self._tools, self.moment.reader)
+        for text in self._made(rows):
+            allowed = self.moment.reader.allowed
+            try:
+                key = valid_tag(text, self._tools.lexicon, allowed, self._keys, recent)
+            except CheckFailed:
+                continue
+            self._keys.add(key)
+            kept.append(text)
+        return kept[: self._each]
+
+    def _matching_nothing(self, draw: np.random.Generator) -> str:
+        """Two words of the catalogue that no item carries together; empty when none was drawn."""
+        names = self._tools.lexicon.words.names or self._tools.lexicon.categories.names
+        for _ in range(_TRIES if names else 0):
+            text = " ".join(names[int(place)] for place in draw.integers(len(names), size=2))
+            if words(text) and not len(self._tools.lexicon.matching(text)):
+                return text
+        return ""
+
+
+def from_verdicts(cases: Path, verdicts: Path) -> list[Group]:
+    """Groups of a judge's verdicts: `judge run --in CASES --out VERDICTS`, joined by id.
+
+    A case's context, profile and history, a line each, are the context; cases of one `group` with the
+    same context are held against each other. What the judge could not read is left out.
+
+    Raises:
+        InputError: a file cannot be read, or no two answers of a group have different tiers.
+    """
+    tiers = {row.id: row.tier for row in map(Judgement.model_validate_json, _lines(verdicts))}
+    found: dict[tuple[str, str], dict[str, int]] = {}
+    for case in map(Case.model_validate_json, _lines(cases)):
+        tier = tiers.get(case.id)
+        if tier is None:
+            continue
+        context = "\n".join((*case.context, *case.profile, *case.history))
+        answers = found.setdefault((case.group or case.id, context), {})
+        answers.setdefault("; ".join(case.answer), TIERS[tier])
+    groups = [
+        Group(owner, context, tuple(answers), tuple(answers.values()))
+        for (owner, context), answers in found.items()
+        if len(set(answers.values())) > 1 and context.strip()
+    ]
+    if not groups:
+        raise InputError(
+            f"No two answers to the same context have different tiers in {verdicts}; judge several "
+            "answers to each context, with the same `group`."
+        )
+    return groups
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """The filled lines of a JSONL file."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    try:
+                        json.loads(line)
+                    except ValueError as error:
+                        raise InputError(
+                            f"Line {number} of {path} is not JSON ({error}); "
+                            "give files of `foretaste judge run`."
+                        ) from error
+                    yield line
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); check the path.") from error
