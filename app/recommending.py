@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast, get_args
 
@@ -19,11 +20,12 @@ from foretaste.agents.retrieval.tools import Tools, load_tools
 from foretaste.agents.running.checkpoints import Thread, made_of, opened
 from foretaste.app.show import Screen, show_trace
 from foretaste.data.dataset import Dataset
-from foretaste.data.errors import InputError
+from foretaste.data.errors import EngineError, InputError
 from foretaste.data.files import safe_name
 from foretaste.data.progress import note
 from foretaste.data.settings import groups_known, override
 from foretaste.data.store import load_dataset
+from foretaste.serving.chat import Answer, Ask, Parsed
 from foretaste.serving.engine import EngineConfig, open_chat
 from foretaste.serving.index.filters import ItemFilter
 
@@ -53,6 +55,20 @@ class Call(EngineChoice, frozen=True):
     run_id: str | None = None
     trace: bool = False
     quiet: bool = False
+
+
+@dataclass(frozen=True)
+class NotStarted:
+    """The model behind a run that is finished: it has a name, and nobody asks it."""
+
+    name: str
+
+    async def ask(self, ask: Ask[Parsed]) -> Answer[Parsed]:
+        """Raise `EngineError`."""
+        raise EngineError(f"The engine of {self.name} was not started, as the run is finished.")
+
+    async def close(self) -> None:
+        """There is nothing to let go of."""
 
 
 def run_call(call: Call) -> dict[str, Any]:
@@ -124,7 +140,10 @@ async def _run(
 ) -> dict[str, Any]:
     async with AsyncExitStack() as stack:
         thread = await _thread(stack, call, dataset.name, depends)
-        tools = await load(stack, dataset, config, engine, surroundings)
+        done = thread is not None and thread.done
+        tools = await load(stack, dataset, config, None if done else engine, surroundings)
+        if done and engine is not None:
+            tools = tools.with_model(NotStarted(engine.model))
         screen, run = Screen(), Run()
         stack.callback(screen.rest)
         async for node, made in stream(tools, request, run, thread):
@@ -148,7 +167,9 @@ async def _thread(
         return None
     kept = await stack.enter_async_context(opened(dataset))
     thread = await kept.thread(call.run_id, depends, call.user)
-    if thread.begun:
+    if thread.done:
+        note(f"Run {call.run_id} is finished; this is what it made.")
+    elif thread.begun:
         note(f"Run {call.run_id} goes on where it was.")
     return thread
 

@@ -16,7 +16,7 @@ import sqlite3
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -56,12 +56,14 @@ class Thread:
     Attributes:
         saver: where they are kept.
         config: names the run for LangGraph.
-        begun: whether an earlier process saved something.
+        begun: whether something was saved before.
+        done: whether it came to its end, so that there is nothing left to ask a model.
     """
 
     saver: BaseCheckpointSaver[Any]
     config: RunnableConfig
     begun: bool
+    done: bool = False
 
     def over(self, graph: Graph) -> Graph:
         """The same graph, saving what it does."""
@@ -115,9 +117,13 @@ class Checkpoints:
         if found and others:
             raise InputError(
                 f"Run {run_id!r} was begun with another {' and another '.join(others)}, so it "
-                "cannot go on; call it as before, or give another --run-id."
+                "cannot go on; call it as before, or give another run id."
             )
-        return Thread(self.saver, config, begun=found is not None)
+        thread = Thread(self.saver, config, begun=found is not None)
+        if not thread.begun:
+            return thread
+        snapshot = await thread.over(build_graph()).aget_state(config)
+        return replace(thread, done=not snapshot.next)
 
     async def prune(self, now: float | None = None) -> int:
         """Delete runs beyond the newest `KEPT_RUNS`, and those untouched for `KEPT_DAYS`.
@@ -217,6 +223,7 @@ def made_of(
             reader.context.model_dump_json(exclude={"environment", "profile", "wish"})
         ),
         "data set": dataset.info.fingerprint,
+        "catalogue": hashlib.sha256(reader.allowed.tobytes()).hexdigest()[:32],
         "prompts": prompting.fingerprint(),
         "settings": _hash("\0".join(one.model_dump_json() for one in settings)),
         "model": _hash(model),

@@ -40,7 +40,8 @@ _RESULT = {
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The result; with `stream`, an event `started` as a step starts, one of the "
-        "step's own name as it ends, and the result last.",
+        "step's own name as it ends, `explained` as sentences of a group are final, and the "
+        "result last.",
         "content": {
             "application/json": {"example": _RESULT},
             "text/event-stream": {
@@ -67,7 +68,9 @@ def routes(service: Service) -> APIRouter:
         request_id = http.state.caller.request_id
         if wanted.stream:
             return EventStream(await begun(service, wanted, request_id, http))
-        work = service.recommend(wanted.request(), request_id, traced=wanted.trace)
+        work = service.recommend(
+            wanted.request(), request_id, traced=wanted.trace, run_id=wanted.run_id
+        )
         made = await while_connected(http, work)
         return Response(to_json(made), media_type="application/json")
 
@@ -105,6 +108,7 @@ async def _steps(service: Service, wanted: Wanted, request_id: str) -> AsyncGene
             request_id,
             lambda node, update: made.put_nowait((node, update)),
             traced=wanted.trace,
+            run_id=wanted.run_id,
         )
     )
     work.add_done_callback(lambda _: made.put_nowait(None))

@@ -19,6 +19,7 @@ from foretaste.app.api.config import ApiConfig
 from foretaste.app.api.errors import ClientLeft, Refused
 from foretaste.app.api.gate import Gate
 from foretaste.app.api.metrics import Metrics
+from foretaste.app.api.runs import Runs
 from foretaste.data.errors import EngineError, EngineUnavailable, InputError
 from foretaste.data.feedback import Feedback
 from foretaste.serving.chat import ChatModel
@@ -70,7 +71,7 @@ class Service:
     def __init__(self, live: Live, engine: Engine, config: ApiConfig) -> None:
         self.live, self.engine, self.config = live, engine, config
         runs = config.runs or (RUNS_ALONE if engine.model is None else RUNS_WITH_MODEL)
-        self.gate = Gate(runs, config.waiting)
+        self.gate, self.runs = Gate(runs, config.waiting), Runs()
         self.metrics = Metrics(self.gate)
         self.metrics.engine.set_function(lambda: float(self.engine.ready))
 
@@ -81,6 +82,7 @@ class Service:
         on_step: OnStep | None = None,
         *,
         traced: bool = False,
+        run_id: str | None = None,
     ) -> dict[str, Any]:
         """The whole result of one request, with its `request_id`; kept as shown before it is given.
 
@@ -89,18 +91,24 @@ class Service:
             request_id: under which feedback will refer to it.
             on_step: told of each event of `agents.recommend.stream` as it comes.
             traced: whether the result has its trace.
+            run_id: the name under which its checkpoints are kept and gone on with; see `Runs`.
 
         Raises:
             Refused: no such user (404), or no room (503).
-            InputError: unknown items, or filters that leave nothing.
+            InputError: unknown items, filters that leave nothing, or a run begun with something
+                else.
             EngineError: the language model is not there.
             TimeoutError: the deadline passed.
         """
         self._check(request)
-        async with asyncio.timeout(self.config.deadline_s), self.gate.admitted():
-            tools, run = self.live.tools.with_model(self._model()), Run()
+        name = self.engine.model.name if self.engine.model else ""
+        kept = self.runs.of(self.live.tools, request, name, run_id)
+        async with asyncio.timeout(self.config.deadline_s), self.gate.admitted(), kept as thread:
+            done = thread is not None and thread.done
+            model = self.engine.model if done else self._model()
+            tools, run = self.live.tools.with_model(model), Run()
             try:
-                async with aclosing(stream(tools, request, run)) as steps:
+                async with aclosing(stream(tools, request, run, thread)) as steps:
                     async for node, made in steps:
                         if on_step is not None:
                             on_step(node, made)
@@ -108,7 +116,8 @@ class Service:
                 self.engine.ready = self.engine.probe is None
                 raise
             made_of = {"request_id": request_id, **result(tools, request, run, traced=traced)}
-        self.metrics.count_run(made_of)
+        if not done:
+            self.metrics.count_run(made_of)
         await self._keep_shown(made_of)
         return made_of
 

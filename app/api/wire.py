@@ -45,6 +45,13 @@ class Wanted(_Sent):
     seed: int = Field(0, ge=0, lt=2**31, description="Of everything that samples.")
     mode: Mode = Field("hierarchical", description="How tags come about.")
     trace: bool = Field(False, description="Whether the result has its trace: nodes and calls.")
+    run_id: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        max_length=100,
+        description="Keeps checkpoints under this name: the same request again goes on where it "
+        "was, also after the server was killed, and one that is finished is given at once.",
+    )
     stream: bool = Field(False, description="Server-sent events of every step instead of JSON.")
 
     @model_validator(mode="after")

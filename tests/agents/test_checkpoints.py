@@ -208,7 +208,7 @@ def test_another_request_does_not_go_on_with_it(
     tools: Tools, home: Path, other: dict[str, Any], named: str
 ) -> None:
     asyncio.run(run_kept(tools, None))
-    with pytest.raises(InputError, match=f"another .*{named}.*--run-id"):
+    with pytest.raises(InputError, match=f"another .*{named}.*another run id"):
         asyncio.run(run_kept(tools, None, **other))
 
 

@@ -67,7 +67,7 @@ def test_the_same_run_id_again_gives_the_same_run(shop: str, home: Path) -> None
     words = ("--dataset", shop, "--user", "u0", "--run-id", "monday", "--json", "-", "--trace")
     first, again = call(*words), call(*words)
     assert again.exit_code == 0, again.output
-    assert "Run monday goes on where it was." in again.stderr
+    assert "Run monday is finished; this is what it made." in again.stderr
     assert "Run monday" not in first.stderr
     assert "from the checkpoint" in again.stderr
     one, two = json.loads(first.stdout), json.loads(again.stdout)
