@@ -38,9 +38,7 @@ def one_sentence() -> Iterator[None]:
         say(f"foretaste: {error}")
         raise SystemExit(error.exit_code) from error
     except KeyboardInterrupt as error:
-        say(
-            "foretaste: stopped; what was finished is kept, and the same command goes on from there."
-        )
+        say("foretaste: stopped.")
         raise SystemExit(130) from error
 
 

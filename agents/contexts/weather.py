@@ -7,6 +7,7 @@ the last answer stands a while, and then nothing: no recommendation waits for a 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -91,8 +92,8 @@ def weather_text(answer: Mapping[str, Any]) -> str:
     told = []
     if isinstance(code, int) and 0 <= code <= _CODES[-1][0]:
         told.append(next(words for top, words in _CODES if code <= top))
-    if isinstance(degrees, int | float):
-        told.append(f"{degrees:.0f} {unit}")
+    if isinstance(degrees, int | float) and math.isfinite(degrees):
+        told.append(f"{round(degrees)} {unit}")  # an integer: there is no -0
     if not told:
         raise ForetasteError("Weather was expected with a weather_code or a temperature_2m.")
     return f"weather: {', '.join(told)}"

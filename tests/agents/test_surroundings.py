@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import httpx
 import polars as pl
 import pytest
 
@@ -202,6 +203,49 @@ def test_weather_is_asked_once_and_kept(dataset: Dataset, service: Service) -> N
     assert [around.texts(dataset) for _ in range(3)] == [("weather: snow, -2 °C",)] * 3
     assert len(service.asked) == 1
     assert "latitude=52.4&longitude=4.9" in service.asked[0]
+
+
+# The form of Open-Meteo's documented answers: as asked for here, and what it says of a wrong question.
+OPEN_METEO = b"""{"latitude": 52.4, "longitude": 4.9, "generationtime_ms": 0.0232, "utc_offset_seconds": 0,
+"timezone": "GMT", "timezone_abbreviation": "GMT", "elevation": 4.0,
+"current_units": {"time": "iso8601", "interval": "seconds", "temperature_2m": "%s",
+"weather_code": "wmo code"},
+"current": {"time": "2026-11-22T10:15", "interval": 900, "temperature_2m": %s, "weather_code": %s}}"""
+OPEN_METEO_FAULT = b"""{"error": true,
+"reason": "Cannot initialize WeatherVariable from invalid String value tempeture_2m for key current"}"""
+
+
+@pytest.mark.parametrize(
+    ("unit", "degrees", "code", "text"),
+    [
+        ("°C", "7.6", "61", "weather: rain, 8 °C"),
+        ("°F", "45.7", "3", "weather: overcast, 46 °F"),
+        ("°C", "-0.4", "95", "weather: thunderstorm, 0 °C"),
+        ("°C", "null", "2", "weather: partly cloudy"),
+    ],
+)
+def test_what_open_meteo_is_asked_and_answers(
+    dataset: Dataset, service: Service, unit: str, degrees: str, code: str, text: str
+) -> None:
+    service.answer = OPEN_METEO % tuple(value.encode() for value in (unit, degrees, code))
+    assert _weather(service).texts(dataset) == (text,)
+    asked = httpx.URL(service.asked[0])
+    assert asked.path == "/v1/forecast"
+    assert dict(asked.params) == {
+        "latitude": "52.4",
+        "longitude": "4.9",
+        "current": "temperature_2m,weather_code",
+    }
+
+
+def test_what_open_meteo_says_of_a_wrong_question_is_no_weather(
+    dataset: Dataset, service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.status, service.answer = 400, OPEN_METEO_FAULT
+    assert _weather(service).texts(dataset) == ()
+    assert "gave no weather" in caplog.text
+    service.status = 200  # some proxies hide the status
+    assert _weather(service).texts(dataset) == ()
 
 
 @pytest.mark.parametrize(
