@@ -132,7 +132,8 @@ class Epochs:
 
     Args:
         stepper: what is trained.
-        validate: its validation NDCG@10 as it is now, in a row of the curve (`n@10`).
+        validate: its validation NDCG@10 as it is now, in a row of the curve (`n@10`); None where
+            nobody is left to validate with, and the last epoch is the one that counts.
         epochs: at most.
         patience: epochs without a better validation after which training ends.
         run: where the state goes.
@@ -212,13 +213,15 @@ class Epochs:
         """Validate after an epoch, keep the best weights, save the state."""
         course = self.course
         found = self.validate()
-        if found["n@10"] > course.best:
-            course.best, course.best_epoch = found["n@10"], course.epoch
+        figure = found["n@10"]
+        if figure is None or figure > course.best:
+            course.best, course.best_epoch = figure or 0.0, course.epoch
             state = self.stepper.net.state_dict()
             self._best = {name: value.clone() for name, value in state.items()}
         losses = {name: total / course.batch for name, total in course.sums.items()}
         course.curve.append({"epoch": course.epoch, **losses, **found})
-        progress.say(f"epoch {course.epoch + 1}: validation N@10 {found['n@10']:.4f}")
+        said = "not validated" if figure is None else f"validation N@10 {figure:.4f}"
+        progress.say(f"epoch {course.epoch + 1}: {said}")
         course.epoch, course.batch, course.sums = course.epoch + 1, 0, {}
         self.run.save_curve(course.curve)
         self._save()

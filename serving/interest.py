@@ -25,6 +25,7 @@ from foretaste.data.files import new_folder, read_json, write_json
 from foretaste.data.histories import Histories
 from foretaste.serving.arithmetic import fast_bfloat16
 from foretaste.serving.interest_net import InterestNet, InterestShape
+from foretaste.serving.interest_ranker import MixRecord
 from foretaste.serving.published import CURRENT, publish, published
 from foretaste.serving.rules.base import Scores
 from foretaste.serving.towers import catalogue_arrays, fact_table, histories_fingerprint, item_facts
@@ -50,6 +51,7 @@ class Record(BaseModel, frozen=True):
         facts: the facts that have a learned vector, in their order.
         rule: the untrained rule it was compared with.
         validation: name of the scorer → NDCG@10 on validation cases, history dropped.
+        mix: the ranker beside the untrained rules, when there was somebody to fit it with.
     """
 
     dataset: str
@@ -66,6 +68,7 @@ class Record(BaseModel, frozen=True):
     facts: list[str]
     rule: str = ""
     validation: dict[str, float] = {}
+    mix: MixRecord | None = None
 
 
 class Interest:

@@ -32,7 +32,9 @@ _KEPT = (  # what decides the layers of a Llama-like model
     "max_position_embeddings",
 )
 _FAMILY = "llama"
+_WORDLESS = dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"))
 _INSIDE = "model."  # how the names of the language model's weights begin
+_DECODER = "knowledge."  # of weights that only training needs
 _WORDS = "embed_tokens.weight"  # the table of words: nothing of it is kept
 
 
@@ -68,7 +70,7 @@ class InterestNet(nn.Module):  # type: ignore[misc]
         self.shape, self.low = shape, low
         self.towers = TowersNet(shape.towers, dropout)
         # no words come in, and their table would be most of the weights
-        self.model = LlamaModel(LlamaConfig(**shape.model, vocab_size=1, pad_token_id=None))
+        self.model = LlamaModel(LlamaConfig(**shape.model, vocab_size=1, **_WORDLESS))
         self.model.embed_tokens.requires_grad_(False)
         if shape.lora:
             _add_lora(self.model, shape.lora)
@@ -117,7 +119,7 @@ class InterestNet(nn.Module):  # type: ignore[misc]
         return self.heads(self.dropout(hidden)).unflatten(-1, (towers.codes, towers.dim))
 
     def own_state(self) -> dict[str, Any]:
-        """The weights that are not the language model's own: all that has to be saved."""
+        """All weights that have to be saved: neither the base model's own nor a decoder's."""
         return {k: v for k, v in self.state_dict().items() if not self._foreign(k)}
 
     def load_own(self, state: dict[str, Any]) -> None:
@@ -157,7 +159,9 @@ class InterestNet(nn.Module):  # type: ignore[misc]
 
     def _foreign(self, name: str) -> bool:
         frozen = bool(self.shape.lora) and "lora_" not in name
-        return name == _INSIDE + _WORDS or (name.startswith(_INSIDE) and frozen)
+        if name.startswith(_DECODER) or name == _INSIDE + _WORDS:
+            return True
+        return name.startswith(_INSIDE) and frozen
 
 
 def model_shape(folder: Path, layers: int) -> dict[str, Any]:
@@ -174,6 +178,18 @@ def model_shape(folder: Path, layers: int) -> dict[str, Any]:
         )
     kept = {key: found[key] for key in _KEPT if key in found}
     return {**kept, "num_hidden_layers": layers}
+
+
+def word_vectors(folder: Path) -> Any:
+    """(vocabulary, width) of the language model's words.
+
+    Raises:
+        ModelError: there are none in `folder`.
+    """
+    for name, value in _weights_in(folder):
+        if name == _WORDS:
+            return value
+    raise ModelError(f"{folder} lacks the vectors of its words; fetch the model again.")
 
 
 def _add_lora(model: Any, rank: int) -> None:

@@ -40,18 +40,20 @@ def ndcg(scorer: Scorer, cases: Cases, items: int) -> float:
     return float(np.concatenate(by_blocks(one_block, cases, items)).mean())
 
 
-def best_weight(rule: Scorer, towers: Towers, cases: Cases) -> tuple[float, dict[float, float]]:
-    """The weight of the towers beside a rule, both z-scored, with the best NDCG@10.
+def best_weight(
+    rule: Scorer, model: Scorer, cases: Cases, items: int
+) -> tuple[float, dict[float, float]]:
+    """The weight of a trained model beside a rule, both z-scored, with the best NDCG@10.
 
     Returns:
         The weight, and the NDCG@10 of each that was tried.
     """
 
     def one_block(part: Cases) -> Any:
-        own, added = zscores(rule.scores(part.histories)), zscores(towers.scores(part.histories))
+        own, added = zscores(rule.scores(part.histories)), zscores(model.scores(part.histories))
         return np.stack([_gains(own + np.float32(w) * added, part) for w in WEIGHTS])
 
-    gains = by_blocks(one_block, cases, len(towers.item_vectors))
+    gains = by_blocks(one_block, cases, items)
     return _best(WEIGHTS, gains)
 
 

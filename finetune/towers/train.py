@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,30 +14,23 @@ from foretaste.data.errors import InputError
 from foretaste.data.progress import note
 from foretaste.data.splits import Cases, Split, leave_one_out
 from foretaste.data.store import load_dataset
-from foretaste.data.text import item_texts
 from foretaste.finetune.runs import Run, matmul_flops, open_run, peak_mb, stoppable
 from foretaste.finetune.towers.config import TowersConfig
-from foretaste.finetune.towers.data import vocabulary
 from foretaste.finetune.towers.loop import Loop, Probe, probe
+from foretaste.finetune.towers.material import Material, read_material
 from foretaste.finetune.towers.measure import best_beta, best_weight, ndcg
-from foretaste.finetune.towers.trainer import Material
 from foretaste.serving.embedder import DEFAULT_EMBEDDER, Embedder, load_embedder
 from foretaste.serving.rules import recipes
-from foretaste.serving.rules.base import Scores, popularity
 from foretaste.serving.rules.select import chosen, sample
 from foretaste.serving.rules.words import item_words
 from foretaste.serving.towers import (
-    WORD,
     Record,
     Towers,
-    fact_table,
     histories_fingerprint,
-    item_facts,
     publish_towers,
 )
 
 KIND = "towers"
-SHARED = 2  # items that carry a fact, at least, for it to have a learned vector
 BETA_CASES = 500  # validation cases that choose β
 
 
@@ -120,22 +112,7 @@ def prepare(dataset: Dataset, config: TowersConfig, embedder: Embedder) -> Job:
             f"Towers learn from people with four interactions or more, and {dataset.name} has none; "
             "import more interactions."
         )
-    counts = popularity(split.train, len(dataset.item_ids))
-    lists = item_facts(dataset.items)
-    carriers = Counter(fact for own in lists for fact in own)
-    names = [fact for fact, number in carriers.items() if number >= SHARED]
-    if not config.words:
-        names = [fact for fact in names if not fact.startswith(WORD)]
-    words = vocabulary(dataset, counts, config.tags)
-    material = Material(
-        histories=split.train,
-        text=_text(dataset, embedder),
-        facts=fact_table(lists, {fact: place for place, fact in enumerate(names, 1)}),
-        fact_names=names,
-        counts=counts,
-        words=words,
-        said=embedder.encode(words.texts),
-    )
+    material = read_material(dataset, split.train, embedder, config.words, config.tags)
     record = Record(
         dataset=dataset.name,
         fingerprint=dataset.info.fingerprint,
@@ -146,19 +123,10 @@ def prepare(dataset: Dataset, config: TowersConfig, embedder: Embedder) -> Job:
         embedder=embedder.name,
         embedder_fingerprint=embedder.fingerprint,
         shape=material.shape(config),
-        facts=names,
+        facts=material.fact_names,
     )
     cases = sample(split.validation, config.validation_users, config.seed)
     return Job(dataset, split, cases, material, config, record)
-
-
-def _text(dataset: Dataset, embedder: Embedder) -> Scores:
-    """(items, text) sentence vectors; zeros for an item that has no text but its id."""
-    texts = item_texts(dataset.items)
-    vectors = embedder.encode(texts)
-    bare = [text == item_id for text, item_id in zip(texts, dataset.item_ids, strict=True)]
-    vectors[np.array(bare, dtype=bool)] = 0
-    return vectors
 
 
 def _finish(job: Job, run: Run, loop: Loop, found: Probe) -> dict[str, Any]:
@@ -200,7 +168,7 @@ def _chosen(job: Job, towers: Towers) -> tuple[Towers, dict[str, float]]:
     material = recipes.Material(job.split.train, item_words(job.dataset.items), job.material.text)
     choice = chosen(job.dataset, job.split, material)
     rule = choice.fit(choice.best, material)
-    weight, mixed = best_weight(rule, towers, job.cases)
+    weight, mixed = best_weight(rule, towers, job.cases, material.items)
     beta, by_beta = best_beta(towers, _tags_of_items(job.material), _few(job.cases))
     plain = choice.fit("embedding_last", material)
     validation = {

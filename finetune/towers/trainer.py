@@ -3,60 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from foretaste.data.histories import Histories
 from foretaste.finetune.epochs import Stepper
 from foretaste.finetune.towers.config import TowersConfig
-from foretaste.finetune.towers.data import Batch, Vocabulary, batches, hindsight
+from foretaste.finetune.towers.data import Batch, batches, hindsight
 from foretaste.finetune.towers.loss import Candidates, candidates, sampled_softmax
+from foretaste.finetune.towers.material import Material
 from foretaste.serving.rules.base import Scores
-from foretaste.serving.towers_net import Shape, TowersNet
+from foretaste.serving.towers_net import TowersNet
 
 Ints = NDArray[np.int64]
 TAGGED = 256  # events of a step whose tags are learnt from
 _SAMPLE = 20_000  # sentence vectors that decide where the projections start
-
-
-@dataclass(frozen=True)
-class Material:
-    """What is trained on.
-
-    Attributes:
-        histories: training events.
-        text: (items, text) float32 sentence vectors, possibly memory-mapped.
-        facts: (items, f) numbers of facts, 0 for none.
-        fact_names: in the order of their numbers.
-        counts: (items,) training events.
-        words: categories and tags.
-        said: (texts, text) float32 sentence vectors of `words.texts`.
-    """
-
-    histories: Histories
-    text: Scores
-    facts: Ints
-    fact_names: list[str]
-    counts: Ints
-    words: Vocabulary
-    said: Scores
-
-    def shape(self, config: TowersConfig) -> Shape:
-        """The network's sizes."""
-        return Shape(
-            items=len(self.counts),
-            facts=len(self.fact_names),
-            text=self.text.shape[1],
-            dim=config.dim,
-            codes=config.codes,
-            layers=config.layers,
-            heads=config.heads,
-            newest=config.newest,
-        )
 
 
 class Trainer(Stepper):

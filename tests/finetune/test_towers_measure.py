@@ -37,8 +37,8 @@ def test_ndcg_drops_the_history_and_discounts_the_place() -> None:
 
 
 def test_towers_that_only_harm_get_no_weight_and_those_that_help_get_some() -> None:
-    assert best_weight(_Fixed(RIGHT), _Fixed(WRONG), CASES)[0] == 0.0
-    weight, found = best_weight(_Fixed(WRONG), _Fixed(RIGHT), CASES)
+    assert best_weight(_Fixed(RIGHT), _Fixed(WRONG), CASES, 4)[0] == 0.0
+    weight, found = best_weight(_Fixed(WRONG), _Fixed(RIGHT), CASES, 4)
     assert weight > 0
     assert found[weight] == max(found.values())
     assert set(found) == set(WEIGHTS)
