@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from foretaste.app.cli import cli, main
+from foretaste.app.cli import cli
 from foretaste.data.feedback import feedback_table
 
 PROGRAM = """
@@ -115,14 +115,10 @@ def test_a_wrong_call_is_one_sentence_and_exit_code_2(
     shop: str,
     words: list[str],
     sentence: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    refused: Callable[..., tuple[object, str]],
 ) -> None:
-    monkeypatch.setattr("sys.argv", ["foretaste", "serve", *words])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    said = capsys.readouterr().err.strip()
-    assert ended.value.code == 2
+    code, said = refused("serve", *words)
+    assert code == 2
     assert sentence in said
     assert said.count("\n") == 0, said
 

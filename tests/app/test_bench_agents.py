@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from foretaste.app.benching.agent_cases import asked_about, some_cases, until
 from foretaste.app.benching.agent_figures import Ratio, duplicates, exclusive, nearest
 from foretaste.app.benching.agent_report import Compared
 from foretaste.app.benching.agent_runs import Outcome
-from foretaste.app.cli import cli, main
+from foretaste.app.cli import cli
 from foretaste.data.errors import EngineError
 from foretaste.data.splits import leave_one_out
 from foretaste.data.store import load_dataset
@@ -398,11 +398,8 @@ def test_a_wrong_call_is_one_sentence(
     cinema: str,
     words: list[str],
     said: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    refused: Callable[..., tuple[object, str]],
 ) -> None:
-    monkeypatch.setattr("sys.argv", ["foretaste", "bench", "agents", "--dataset", cinema, *words])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 2
-    assert said in capsys.readouterr().err
+    code, told = refused("bench", "agents", "--dataset", cinema, *words)
+    assert code == 2
+    assert said in told

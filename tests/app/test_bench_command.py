@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from foretaste.app.benching import limits
 from foretaste.app.benching.engines import _prompt
-from foretaste.app.cli import cli, main
+from foretaste.app.cli import cli
 from foretaste.serving.engine_config import EngineConfig
 
 
@@ -73,14 +73,11 @@ def test_a_wrong_call_is_one_sentence(
     cinema: str,
     words: list[str],
     said: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    refused: Callable[..., tuple[object, str]],
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["foretaste", "bench", "serving", "--dataset", cinema, *words])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 2
-    assert said in capsys.readouterr().err
+    code, told = refused("bench", "serving", "--dataset", cinema, *words)
+    assert code == 2
+    assert said in told
 
 
 def test_the_shares_of_the_limits_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:

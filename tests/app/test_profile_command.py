@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 
 from foretaste.agents.contexts.profile_store import profile_path, stored_profiles
 from foretaste.agents.online.live_dataset import user_hash
-from foretaste.app.cli import cli, main
+from foretaste.app.cli import cli
 from foretaste.data.ledger import Ledger, ledger_path
 from foretaste.data.store import load_dataset
 
@@ -76,27 +77,21 @@ def test_a_wrong_call_is_one_sentence(
     shop: str,
     words: list[str],
     sentence: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    refused: Callable[..., tuple[object, str]],
 ) -> None:
-    monkeypatch.setattr("sys.argv", ["foretaste", "profile", *words])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    said = capsys.readouterr().err
-    assert ended.value.code == 2
+    code, said = refused("profile", *words)
+    assert code == 2
     assert sentence in said
-    assert said.count("\n") == 1
+    assert said.count("\n") == 0
 
 
 def test_a_damaged_file_is_one_sentence(
-    shop: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    shop: str, refused: Callable[..., tuple[object, str]]
 ) -> None:
     profile_path(shop).write_bytes(b"no database" * 200)
-    monkeypatch.setattr("sys.argv", ["foretaste", "profile", "show", "ann", "--dataset", shop])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 1
-    assert "delete the file" in capsys.readouterr().err
+    code, said = refused("profile", "show", "ann", "--dataset", shop)
+    assert code == 1
+    assert "delete the file" in said
 
 
 def test_a_recommendation_keeps_the_profile_and_knows_the_day(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from foretaste.app.cli import cli, main
+from foretaste.app.cli import cli
 
 ITEMS = """item_id,title,categories
 a1,Red Kettle,Kitchen
@@ -83,15 +84,10 @@ def test_a_wrong_call_is_one_sentence_and_exit_code_2(
     shop: str,
     words: list[str],
     sentence: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    refused: Callable[..., tuple[object, str]],
 ) -> None:
-    call = ["foretaste", "recommend", "--engine", "none", "--dataset", shop, *words]
-    monkeypatch.setattr("sys.argv", call)
-    with pytest.raises(SystemExit) as ended:
-        main()
-    said = capsys.readouterr().err.strip()
-    assert ended.value.code == 2
+    code, said = refused("recommend", "--engine", "none", "--dataset", shop, *words)
+    assert code == 2
     assert sentence in said
     assert said.count("\n") == 0, said
 

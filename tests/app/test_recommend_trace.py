@@ -14,7 +14,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from foretaste.agents.running.trace import Span
-from foretaste.app.cli import cli, main
+from foretaste.app.cli import cli
 from foretaste.app.show import Screen, show_trace
 
 SHOP = runpy.run_path(str(Path(__file__).parent / "test_recommend.py"))
@@ -89,18 +89,14 @@ def test_a_wrong_call_is_one_sentence(
     shop: str,
     words: list[str],
     sentence: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    refused: Callable[..., tuple[object, str]],
 ) -> None:
     base = ["--dataset", shop, "--user", "u0"]
     assert call(*base, "--run-id", "monday").exit_code == 0
-    monkeypatch.setattr("sys.argv", ["foretaste", "recommend", "--engine", "none", *base, *words])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    said = capsys.readouterr().err.strip().splitlines()
-    assert ended.value.code == 2
-    assert sentence in said[-1]
-    assert len(said) == 1
+    code, said = refused("recommend", "--engine", "none", *base, *words)
+    assert code == 2
+    assert sentence in said
+    assert said.count("\n") == 0, said
 
 
 def test_without_a_run_id_nothing_is_kept(shop: str, home: Path) -> None:

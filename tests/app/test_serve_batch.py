@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from foretaste.app.cli import cli, main
+from foretaste.app.cli import cli
 from foretaste.serving import batch as subject
 from foretaste.serving import openai_chat
 
@@ -110,17 +110,13 @@ def test_every_request_gets_its_line_in_the_output_form(tmp_path: Path, provider
 
 
 def test_failures_are_kept_with_their_reason(
-    tmp_path: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, provider: Provider, refused: Callable[..., tuple[object, str]]
 ) -> None:
     rows = [line("a", "bad"), line("b", "broken"), line("c", "fine")]
     (tmp_path / "in.jsonl").write_text("\n".join(rows))
     paths = [str(tmp_path / "in.jsonl"), str(tmp_path / "out.jsonl")]
-    monkeypatch.setattr(
-        sys, "argv", ["foretaste", "serve", "batch", *paths, "--endpoint", provider.url]
-    )
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 1
+    code, _ = refused("serve", "batch", *paths, "--endpoint", provider.url)
+    assert code == 1
     made = written(tmp_path / "out.jsonl")
     assert made["a"]["error"] == {"code": "400", "message": "this prompt is refused"}
     assert made["b"]["error"] == {"code": "500", "message": "it fell over"}
