@@ -102,13 +102,11 @@ def stem(word: str) -> str:
     return word[:-1] if len(word) > 3 and word.endswith("s") and word[-2] not in "su" else word
 
 
-@cache
 def languages() -> tuple[str, ...]:
     """Codes of the languages that there are files for."""
     return _names("words")
 
 
-@cache
 def audiences() -> tuple[str, ...]:
     """Names of the audiences that there are files for."""
     return _names("audiences")
@@ -121,10 +119,7 @@ def language(code: str) -> Language:
     Raises:
         InputError: there is no file for it.
     """
-    if code not in languages():
-        known = ", ".join(languages())
-        raise InputError(f"agents.language expects one of {known}, not {code!r}; choose one.")
-    text = files("foretaste.agents").joinpath("words", f"{code}.toml").read_text("utf-8")
+    text = _text("language", "words", code)
     values = tomllib.loads(text)
     split = bool(values["split_apostrophes"])
     sentences = {
@@ -160,17 +155,24 @@ def audience(name: str) -> Audience:
     Raises:
         InputError: there is no file for it.
     """
-    if name not in audiences():
-        known = ", ".join(audiences())
-        raise InputError(f"agents.audience expects one of {known}, not {name!r}; choose one.")
-    text = files("foretaste.agents").joinpath("audiences", f"{name}.toml").read_text("utf-8")
-    return Audience.model_validate(_lists_as_tuples(tomllib.loads(text)))
+    values = tomllib.loads(_text("audience", "audiences", name))
+    return Audience.model_validate(_lists_as_tuples(values))
 
 
 def _lists_as_tuples(values: dict[str, Any]) -> dict[str, Any]:
     return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
 
 
+def _text(setting: str, folder: str, name: str) -> str:
+    """What the file of this name in a folder says, for a setting of the agents."""
+    if name not in (known := _names(folder)):
+        raise InputError(
+            f"agents.{setting} expects one of {', '.join(known)}, not {name!r}; choose one."
+        )
+    return files("foretaste.agents").joinpath(folder, f"{name}.toml").read_text("utf-8")
+
+
+@cache
 def _names(folder: str) -> tuple[str, ...]:
     found = files("foretaste.agents").joinpath(folder).iterdir()
     return tuple(
