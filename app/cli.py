@@ -18,6 +18,7 @@ from foretaste.app.commands import (
     doctor,
     evaluate,
     finetune,
+    finetune_adaptor,
     finetune_interest,
     finetune_reward,
     judge,
@@ -46,6 +47,7 @@ cli.add_typer(evaluate.group, name="evaluate")
 cli.add_typer(bench.group, name="bench")
 cli.add_typer(finetune.group, name="finetune")
 finetune.group.command("interest")(finetune_interest.interest)
+finetune.group.command("adaptor")(finetune_adaptor.adaptor)
 finetune.group.command("reward")(finetune_reward.reward)
 cli.command("app")(app.app)
 cli.add_typer(judge.group, name="judge")

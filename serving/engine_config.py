@@ -39,7 +39,9 @@ class EngineConfig(BaseModel):
         "`hybrid` needs `adaptor` and vLLM; an `endpoint` must serve `model` with prompt_embeds.",
     )
     adaptor: str | None = Field(
-        None, description="Folder of the adaptor that makes the vectors of the hybrid form."
+        None,
+        description="Adaptor that makes the vectors of the hybrid form: a folder, or the name that "
+        "`foretaste finetune adaptor` gave it.",
     )
     max_model_len: int = Field(
         4096, ge=64, description="Tokens of prompt and answer together; longer asks are refused."

@@ -29,6 +29,8 @@ class Belongs(BaseModel):
     Attributes:
         embedder, model: their names, for people and to load them.
         embedder_fingerprint, model_fingerprint: 16 hex digits each, over weights and settings.
+        adapter: 16 hex digits of the LoRA adapter that was active while it was trained; None for
+            none. It is told, not held against: one engine serves several adapters.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,6 +39,7 @@ class Belongs(BaseModel):
     embedder_fingerprint: str
     model: str
     model_fingerprint: str
+    adapter: str | None = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ import asyncio
 import base64
 import io
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from foretaste.serving.embedder import Embedder, fingerprint_of, load_embedder
 from foretaste.serving.engine_config import EngineConfig
 from foretaste.serving.hybrid_adaptor import Adaptor, load_adaptor
 from foretaste.serving.hybrid_prompt import EntityVectors, PromptWriter
+from foretaste.serving.hybrid_store import adaptor_folder
 from foretaste.serving.openai_chat import OpenAIChat
 from foretaste.serving.store import model_folder
 from foretaste.serving.vector_cache import VectorCache
@@ -106,7 +106,7 @@ def load_hybrid(config: EngineConfig) -> tuple[PromptWriter, AdaptedEntities]:
         ModelError: the adaptor belongs to another embedder or language model.
     """
     hybrid_possible(config)
-    folder, adaptor = model_folder(config.model), load_adaptor(Path(str(config.adaptor)))
+    folder, adaptor = model_folder(config.model), load_adaptor(adaptor_folder(str(config.adaptor)))
     embedder = load_embedder(adaptor.belongs.embedder)
     adaptor.check(embedder.fingerprint, fingerprint_of(folder))
     return PromptWriter(folder), AdaptedEntities(adaptor, embedder)
@@ -116,7 +116,7 @@ def hybrid_possible(config: EngineConfig) -> None:
     """Raise `InputError` when the settings ask for a hybrid form that cannot be."""
     if config.adaptor is None:
         raise InputError(
-            "The hybrid form needs an adaptor; name its folder (engine.adaptor=FOLDER), "
+            "The hybrid form needs an adaptor; name it or its folder (engine.adaptor=NAME), "
             "or use engine.form=text."
         )
     if config.engine == "transformers" and config.endpoint is None:

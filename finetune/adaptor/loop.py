@@ -1,0 +1,368 @@
+"""The steps of a training: two kinds of batches, validation, stopping and going on."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.flop_counter import FlopCounterMode
+
+from foretaste.data.progress import Meter, meter, note
+from foretaste.finetune.adaptor.config import AdaptorConfig
+from foretaste.finetune.adaptor.frozen import (
+    AdaptorNet,
+    Frozen,
+    Positions,
+    alignment,
+    likeness,
+    self_perception,
+)
+from foretaste.finetune.adaptor.rows import Known, Row, questions
+from foretaste.finetune.runs import Run, Stop
+from foretaste.serving.embedder import Embedder
+from foretaste.serving.hybrid_adaptor import Adaptor
+
+_CLIP = 1.0  # longest gradient
+_POOL = 4  # times a batch, of which neighbours in length are taken
+_SAVE_EVERY = 60.0  # seconds between two states within an epoch
+_BATCH = 8  # rows in one forward pass of validation
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """A prompt with the teacher's answer, and what the teacher thought while it wrote.
+
+    Attributes:
+        row: the prompt and the answer.
+        states: (answer tokens, width) the teacher's last hidden states.
+    """
+
+    row: Row
+    states: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What is learnt from, and what validates it.
+
+    Attributes:
+        items: the catalogue.
+        rows: items that questions of training are about.
+        aligned: prompts of training, with the teacher's answers.
+        asked: validation questions, about items that training never sees.
+        held: validation prompts, about histories that training never sees.
+    """
+
+    items: Sequence[Known]
+    rows: NDArray[np.int64]
+    aligned: Sequence[Aligned]
+    asked: Sequence[Row]
+    held: Sequence[Aligned]
+
+
+@dataclass
+class Course:
+    """How far a training came.
+
+    Attributes:
+        epoch: the one under way, from 0 on.
+        step: steps of it that are done.
+        best_epoch: the one with the lowest validation score; -1 is the start.
+        best: that score.
+        train_s: wall seconds in steps, all tries together.
+        wall_s: wall seconds of everything, all tries together.
+        positions: read in training.
+        expected_s: what the first try expected it to take.
+        sums: part of the loss → its sum over the epoch so far, and how many.
+        curve: one row an epoch; the first is the start.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    best_epoch: int = -1
+    best: float = math.inf
+    train_s: float = 0.0
+    wall_s: float = 0.0
+    positions: int = 0
+    expected_s: float = 0.0
+    sums: dict[str, list[float]] = field(default_factory=dict)
+    curve: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Trainer:
+    """The adaptor that is trained, one step after the other.
+
+    What happens in a step depends on the seed and its number alone.
+
+    Args:
+        frozen: the language model.
+        start: where training starts.
+        embedder: reads entities.
+        lessons: what is learnt from.
+        config: how.
+    """
+
+    def __init__(
+        self,
+        frozen: Frozen,
+        start: Adaptor,
+        embedder: Embedder,
+        lessons: Lessons,
+        config: AdaptorConfig,
+    ) -> None:
+        self.frozen, self.embedder, self.lessons, self.config = frozen, embedder, lessons, config
+        self.net = AdaptorNet(start)
+        self.optimizer = torch.optim.AdamW(
+            self.net.parameters(), lr=config.rate, weight_decay=config.decay
+        )
+        self.done = 0
+
+    @property
+    def steps(self) -> int:
+        """Of the whole training."""
+        return self.config.epochs * self.config.steps
+
+    def step(self) -> tuple[dict[str, float], int]:
+        """One step: the parts of its loss, and the positions that were read."""
+        draw = np.random.default_rng([self.config.seed, 1, self.done])
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.rate * rate(self.done, self.steps)
+        align = bool(self.lessons.aligned) and draw.random() < self.config.alignment
+        losses, read = self._aligning(draw) if align else self._asking(draw)
+        total = sum(
+            (self.config.hidden_weight if name == "likeness" else 1.0) * value
+            for name, value in losses.items()
+        )
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), _CLIP)
+        self.optimizer.step()
+        self.done += 1
+        return {name: float(value.detach()) for name, value in losses.items()}, read
+
+    def vectors(self, batch: Sequence[Positions]) -> torch.Tensor | None:
+        """(entities of all, width) what stands in their places."""
+        texts = [entity.text for one in batch for entity in one.entities]
+        if not texts:
+            return None
+        made: torch.Tensor = self.net(torch.from_numpy(self.embedder.encode(texts)))
+        return made
+
+    def measure(self, *, text: bool = False) -> dict[str, float]:
+        """The validation figures: `questions` (-log p a token), `right` (share of tokens that
+        would be written so) and `alignment` (KL a token), of the adaptor or of the text form.
+        """
+        asked = [self.frozen.sequence(row, text=text) for row in self.lessons.asked]
+        held = [self.frozen.sequence(one.row, text=text) for one in self.lessons.held]
+        told, right, apart = [], [], []
+        with torch.inference_mode():
+            for batch in _chunks(asked):
+                scores = self._scores(batch)[1]
+                answers = _answers(batch)
+                told.append(self_perception(scores, answers))
+                right.append((scores.argmax(dim=-1) == answers).float())
+            for one, lesson in zip(held, self.lessons.held, strict=True):
+                teacher = self.frozen.logits(torch.from_numpy(lesson.states))
+                apart.append(alignment(self._scores([one])[1], teacher))
+        return {
+            "questions": float(torch.cat(told).mean()),
+            "right": float(torch.cat(right).mean()),
+            "alignment": float(torch.cat(apart).mean()) if apart else 0.0,
+        }
+
+    def memory(self) -> dict[str, Any]:
+        """What the optimizer remembers, as tensors by `number.name`."""
+        return {
+            f"{number}.{name}": value
+            for number, own in self.optimizer.state_dict()["state"].items()
+            for name, value in own.items()
+        }
+
+    def load(self, weights: dict[str, Any], memory: dict[str, Any], done: int) -> None:
+        """Go on from these weights and this memory of the optimizer, `done` steps being done."""
+        self.net.load_state_dict(weights)
+        state: dict[int, dict[str, Any]] = {}
+        for key, value in memory.items():
+            number, name = key.split(".", 1)
+            state.setdefault(int(number), {})[name] = value
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        self.done = done
+
+    def _asking(self, draw: np.random.Generator) -> tuple[dict[str, Any], int]:
+        """Questions about the catalogue."""
+        config, lessons = self.config, self.lessons
+        most, short = config.entities, config.short
+        rows = questions(lessons.items, lessons.rows, self._pool(), most, short, draw)
+        pool = [self.frozen.sequence(row) for row in rows]
+        batch = [pool[place] for place in alike([len(one) for one in pool], config.tokens, draw)]
+        _, scores = self._scores(batch)
+        return {"questions": self_perception(scores, _answers(batch)).mean()}, _read(batch)
+
+    def _aligning(self, draw: np.random.Generator) -> tuple[dict[str, Any], int]:
+        """Prompts of the agents."""
+        lessons = self.lessons.aligned
+        count = min(self._pool(), len(lessons))
+        some = [lessons[place] for place in draw.choice(len(lessons), count, replace=False)]
+        pool = [self.frozen.sequence(one.row) for one in some]
+        places = alike([len(one) for one in pool], self.config.tokens, draw)
+        batch = [pool[place] for place in places]
+        states, scores = self._scores(batch)
+        wanted = torch.from_numpy(np.concatenate([some[place].states for place in places]))
+        with torch.no_grad():
+            teacher = self.frozen.logits(wanted)
+        parts = {"alignment": alignment(scores, teacher).mean()}
+        return parts | {"likeness": likeness(states, wanted)}, _read(batch)
+
+    def _pool(self) -> int:
+        """Rows that a batch is chosen from; a question has about 100 positions."""
+        return max(_POOL, _POOL * self.config.tokens // 100)
+
+    def _scores(self, batch: Sequence[Positions]) -> tuple[torch.Tensor, torch.Tensor]:
+        states = self.frozen.states(batch, self.vectors(batch))
+        return states, self.frozen.logits(states)
+
+
+def alike(lengths: Sequence[int], tokens: int, draw: np.random.Generator) -> list[int]:
+    """Places of some sequences of similar length that take about `tokens` positions padded; one
+    at least.
+
+    >>> alike([9, 1, 8, 1], 16, np.random.default_rng(0))
+    [2]
+    """
+    order = np.argsort(lengths, kind="stable")
+    first = int(draw.integers(len(order)))
+    chosen = [int(order[first])]
+    for place in order[first + 1 :]:
+        if (len(chosen) + 1) * lengths[place] > tokens:
+            break
+        chosen.append(int(place))
+    return chosen
+
+
+def rate(step: int, steps: int) -> float:
+    """Share of the learning rate: up over the first twentieth, then down as half a cosine."""
+    warm = max(1, steps // 20)
+    if step < warm:
+        return (step + 1) / warm
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+
+
+class Loop:
+    """All epochs of one training.
+
+    Args:
+        trainer: the adaptor.
+        run: where the state goes.
+        began: `time.perf_counter()` when this try began.
+    """
+
+    def __init__(self, trainer: Trainer, run: Run, began: float) -> None:
+        self.trainer, self.run, self.course = trainer, run, Course()
+        self.best: dict[str, Any] = {}
+        self._saved = self._began = began
+
+    def restore(self) -> None:
+        """Go on from the saved state."""
+        state = self.run.load_state()
+        if state is None:
+            return
+        tensors, facts = state
+        self.course = Course(**facts["course"])
+        self.trainer.load(_named(tensors, "net."), _named(tensors, "adam."), facts["done"])
+        self.best = _named(tensors, "best.")
+        note(f"Going on in epoch {self.course.epoch + 1}, after {self.course.step} steps of it.")
+
+    def run_epochs(self, stop: Stop) -> None:
+        """Train until the last epoch, or until somebody asks to stop.
+
+        Raises:
+            KeyboardInterrupt: somebody did; the state is saved.
+        """
+        course, config = self.course, self.trainer.config
+        left = max(self.trainer.steps - self.trainer.done, 1)
+        with meter("Training the adaptor", left, "steps") as progress:
+            if not course.curve:
+                self._measure(progress, -1, {})
+            while course.epoch < config.epochs:
+                self._epoch(stop, progress)
+                losses = {name: total / count for name, (total, count) in course.sums.items()}
+                self._measure(progress, course.epoch, losses)
+        course.wall_s += time.perf_counter() - self._began
+
+    def _epoch(self, stop: Stop, progress: Meter) -> None:
+        """What is left of the epoch under way."""
+        course = self.course
+        while course.step < self.trainer.config.steps:
+            start = time.perf_counter()
+            losses, read = self.trainer.step()
+            for name, value in losses.items():
+                total, count = course.sums.get(name, [0.0, 0])
+                course.sums[name] = [total + value, count + 1]
+            course.step += 1
+            course.positions += read
+            course.train_s += time.perf_counter() - start
+            progress.advance()
+            if stop.asked:
+                self._save()
+                note("Saved; the same command with --resume goes on from here.")
+                raise KeyboardInterrupt
+            if time.perf_counter() - self._saved > _SAVE_EVERY:
+                self._save()
+
+    def _measure(self, progress: Meter, epoch: int, losses: dict[str, float]) -> None:
+        """Validate, keep the best weights, save the state; -1 is the start."""
+        course, found = self.course, self.trainer.measure()
+        score = found["questions"] + found["alignment"]
+        if score < course.best:
+            course.best, course.best_epoch = score, epoch
+            state = self.trainer.net.state_dict()
+            self.best = {name: value.clone() for name, value in state.items()}
+        trained = {f"train_{name}": value for name, value in losses.items()}
+        course.curve.append({"epoch": epoch + 1, **trained, **found})
+        progress.say(
+            f"epoch {epoch + 1}: questions {found['questions']:.3f}, right "
+            f"{found['right']:.3f}, alignment {found['alignment']:.3f}"
+        )
+        course.epoch, course.step, course.sums = epoch + 1, 0, {}
+        self.run.save_curve(course.curve)
+        self._save()
+
+    def _save(self) -> None:
+        now = time.perf_counter()
+        self.course.wall_s += now - self._began
+        self._began = self._saved = now
+        tensors = {f"net.{k}": value for k, value in self.trainer.net.state_dict().items()}
+        tensors |= {f"adam.{k}": value for k, value in self.trainer.memory().items()}
+        tensors |= {f"best.{k}": value for k, value in self.best.items()}
+        self.run.save_state(tensors, {"course": asdict(self.course), "done": self.trainer.done})
+
+
+def flops_per_position(trainer: Trainer) -> float:
+    """Floating-point operations of the matrix products of one step, over what it reads."""
+    with FlopCounterMode(display=False) as counter:
+        read = trainer.step()[1]
+    return float(counter.get_total_flops()) / read
+
+
+def _chunks(rows: Sequence[Positions]) -> list[Sequence[Positions]]:
+    return [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]
+
+
+def _answers(batch: Sequence[Positions]) -> torch.Tensor:
+    return torch.from_numpy(np.concatenate([one.answer for one in batch]))
+
+
+def _read(batch: Sequence[Positions]) -> int:
+    return len(batch) * max(len(one) for one in batch)
+
+
+def _named(tensors: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """The tensors whose names begin so, without that beginning."""
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

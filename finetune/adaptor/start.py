@@ -1,0 +1,58 @@
+"""Where training starts: an entity's vector is what its words' own vectors are on average.
+
+The linear map from sentence vectors to these averages that fits best (ridge regression) is written into the two
+layers exactly, since x = ReLU(x) - ReLU(-x); the rest of the hidden layer begins with no say.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foretaste.serving.hybrid_adaptor import Adaptor, Belongs
+
+Floats = NDArray[np.float32]
+_RIDGE = 1e-3  # times the number of texts: sentence vectors have length 1
+
+
+def regression(vectors: Floats, targets: Floats) -> tuple[Floats, Floats]:
+    """Weights (model, embedder) and offset (model,) of the linear map with the least squared error.
+
+    Args:
+        vectors: (n, embedder) sentence vectors.
+        targets: (n, model).
+    """
+    x, y = vectors.astype(np.float64), targets.astype(np.float64)
+    middle, level = x.mean(axis=0), y.mean(axis=0)
+    x, y = x - middle, y - level
+    gram = x.T @ x + _RIDGE * len(x) * np.eye(x.shape[1])  # (embedder, embedder)
+    weights = np.linalg.solve(gram, x.T @ y).T
+    offset = level - weights @ middle
+    return weights.astype(np.float32), offset.astype(np.float32)
+
+
+def as_layers(weights: Floats, offset: Floats, hidden: int, belongs: Belongs, seed: int) -> Adaptor:
+    """The two layers that compute a linear map, with `hidden` numbers between them.
+
+    Exact from `hidden` = 2 · rank on; below, the map's strongest directions are kept.
+
+    Args:
+        weights: (model, embedder).
+        offset: (model,).
+        hidden: 2 at least.
+        belongs: the embedder and the model.
+        seed: of the hidden numbers that are not needed.
+    """
+    width, first = weights.shape
+    u, s, v = np.linalg.svd(weights.astype(np.float64), full_matrices=False)
+    rank = min(len(s), hidden // 2)
+    into, out = v[:rank], u[:, :rank] * s[:rank]  # (rank, embedder), (model, rank)
+    spare = hidden - 2 * rank
+    random = np.random.default_rng(seed).standard_normal((spare, first)) * np.sqrt(2 / first)
+    return Adaptor(
+        w1=np.concatenate([into, -into, random]).astype(np.float32),
+        b1=np.zeros(hidden, dtype=np.float32),
+        w2=np.concatenate([out, -out, np.zeros((width, spare))], axis=1).astype(np.float32),
+        b2=offset.astype(np.float32),
+        belongs=belongs,
+    )
