@@ -29,7 +29,9 @@ from foretaste.serving.rules.base import Scorer, Scores, popularity
 from foretaste.serving.rules.ranking import Standing, by_blocks, drop_history, standing
 
 LIST = 10  # length of the lists behind coverage, novelty and diversity
-MEANS = ("r@5", "n@5", "r@10", "n@10", "mrr", "novelty", "diversity")  # with intervals
+DEPTHS = (5, 10, 50, 200)
+CUT = tuple(f"{metric}@{depth}" for depth in DEPTHS for metric in ("r", "n"))
+MEANS = (*CUT, "mrr", "novelty", "diversity")  # with intervals
 PAIRED = ("r@10", "n@10")
 IN_SEGMENTS = ("r@10", "n@10")
 LEADING = "n@10"  # the metric of `pairs`
@@ -89,6 +91,7 @@ def evaluate_ranking(
     protocol: Protocol | None = None,
     vectors: Scores | None = None,
     best: str | None = None,
+    pairs: Sequence[tuple[str, str]] = (),
 ) -> dict[str, Any]:
     """Rank every item for every test case by each method.
 
@@ -96,6 +99,7 @@ def evaluate_ranking(
         methods: fitted already, on `split.fitted_on(protocol.fitted_on)`; names must differ.
         vectors: (items, d) float32 unit vectors behind diversity; without them it is null.
         best: the method that all others are paired with; the first one when None.
+        pairs: further pairs of methods that are compared.
 
     Returns:
         The object of `evaluate ranking --json`: split, users, methods (name → figures), pairs.
@@ -118,7 +122,9 @@ def evaluate_ranking(
     question = Question(dataset, cases, fitted, protocol, vectors, parts)
     with meter("Ranking all items", len(methods) * len(cases), "rankings") as progress:
         outcomes = {method.name: _ask(method, question, progress) for method in methods}
-    return _report(question, split, outcomes, best or names[0])
+    best = best or names[0]
+    compared = [(best, other) for other in names if best in names and other != best]
+    return _report(question, split, outcomes, [*compared, *pairs])
 
 
 def _sampled(cases: Cases, protocol: Protocol) -> Cases:
@@ -162,10 +168,8 @@ def _values(question: Question, outcome: Outcome) -> dict[str, Floats]:
     bits = information(popularity(question.fitted, len(question.dataset.item_ids)))
     places = outcome.standing
     found = {
-        "r@5": places.recall(5),
-        "n@5": places.ndcg(5),
-        "r@10": places.recall(10),
-        "n@10": places.ndcg(10),
+        **{f"r@{depth}": places.recall(depth) for depth in DEPTHS},
+        **{f"n@{depth}": places.ndcg(depth) for depth in DEPTHS},
         "mrr": places.reciprocal(),
         "novelty": novelty(outcome.lists, bits),
         "diversity": np.full(len(places), np.nan),
@@ -179,9 +183,12 @@ def _values(question: Question, outcome: Outcome) -> dict[str, Floats]:
 
 
 def _report(
-    question: Question, split: Split, outcomes: Mapping[str, Outcome], best: str
+    question: Question,
+    split: Split,
+    outcomes: Mapping[str, Outcome],
+    pairs: Sequence[tuple[str, str]],
 ) -> dict[str, Any]:
-    """Figures of each method, and of each pair with `best`."""
+    """Figures of each method, and of each pair."""
     values = {name: _values(question, outcome) for name, outcome in outcomes.items()}
     columns = list(next(iter(values.values())))
     table = np.stack([one[column] for one in values.values() for column in columns], axis=1)
@@ -207,11 +214,7 @@ def _report(
         "methods": {
             name: _figures(question, outcomes[name], values[name], name, drawn) for name in values
         },
-        "pairs": {
-            f"{best}-{other}": _pair(values, drawn, best, other)
-            for other in values
-            if best in values and other != best
-        },
+        "pairs": {f"{one}-{other}": _pair(values, drawn, one, other) for one, other in pairs},
     }
 
 

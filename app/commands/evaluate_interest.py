@@ -1,0 +1,60 @@
+"""`foretaste evaluate interest`: the next-interest model beside rules and trained opponents."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from foretaste.app.commands.evaluate import Fitted, History, SplitKind
+from foretaste.app.console import DatasetOption, JsonOption, emit
+
+
+def interest(
+    dataset: DatasetOption,
+    model: Annotated[
+        str, typer.Option(help="The served one (current), or the folder of a saved model.")
+    ] = "current",
+    split: Annotated[
+        SplitKind, typer.Option(help="Each user's last item, or everything after a date.")
+    ] = SplitKind.LEAVE_ONE_OUT,
+    fitted_on: Annotated[
+        Fitted, typer.Option(help="Events that model and opponents learn from.")
+    ] = Fitted.TRAIN,
+    history: Annotated[
+        History, typer.Option(help="Are items of the history candidates?")
+    ] = History.DROPPED,
+    users: Annotated[
+        int | None, typer.Option(min=1, help="Ask a random sample of so many users (default: all).")
+    ] = None,
+    methods: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Only these beside interest (default: all).")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of samples and of the bootstrap.")] = 0,
+    resamples: Annotated[
+        int, typer.Option(min=100, help="Bootstrap resamples behind each interval.")
+    ] = 1000,
+    json_target: JsonOption = None,
+) -> None:
+    """Rank every item for every test user: interest, its mix, the untrained rules, SASRec, EASE^R.
+
+    SASRec is trained in the command (minutes) and kept; docs/interest.md says what is compared.
+    """
+    from foretaste.judge.interest.run import Settings, run
+    from foretaste.judge.interest.table import show
+
+    report = run(
+        Settings(
+            dataset=dataset,
+            model=model,
+            split=split.value,
+            fitted_on=fitted_on.value,
+            history=history.value,
+            users=users,
+            methods=methods.split(",") if methods else None,
+            seed=seed,
+            resamples=resamples,
+        )
+    )
+    show(report, to_stderr=json_target is not None)
+    emit(report, json_target)
