@@ -17,6 +17,7 @@ from foretaste.app.commands import (
     data,
     doctor,
     evaluate,
+    evaluate_interest,
     finetune,
     finetune_adaptor,
     finetune_interest,
