@@ -19,6 +19,7 @@ from foretaste.data.errors import ForetasteError, ModelError
 from foretaste.data.files import read_json, replacing, write_json
 from foretaste.serving.adapters import SETTINGS, WEIGHTS
 from foretaste.serving.arithmetic import fast_bfloat16
+from foretaste.serving.shipped import RECORD
 from foretaste.serving.store import model_folder
 
 IGNORED = -100  # label of a token that is read and not learnt
@@ -33,12 +34,14 @@ class LoraSettings(BaseModel, frozen=True, extra="forbid"):
         alpha: the change is scaled by alpha / rank.
         dropout: of what goes into the change.
         targets: peft's names of the layers, with commas between; `all-linear` is every linear one.
+        blocks: of the decoder, from the top, that are changed; all when None. Backward ends below them.
     """
 
     rank: int = Field(8, ge=1, le=256)
     alpha: float = Field(16, gt=0)
     dropout: float = Field(0.0, ge=0, lt=1)
     targets: str = "all-linear"
+    blocks: int | None = Field(None, ge=1)
 
 
 @dataclass(frozen=True)
@@ -126,11 +129,14 @@ def with_lora(base: Loaded, settings: LoraSettings, seed: int = 0) -> Loaded:
 
     torch.manual_seed(seed)
     targets = settings.targets.split(",") if "," in settings.targets else settings.targets
+    depth = base.model.config.num_hidden_layers
+    below = "|".join(str(n) for n in range(depth - (settings.blocks or depth)))
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
         target_modules=targets,
+        exclude_modules=rf".*\.({below})\..*" if below else None,
         task_type="CAUSAL_LM",
     )
     model = get_peft_model(base.model, config)
@@ -244,9 +250,6 @@ def export_adapter(loaded: Loaded, folder: Path, about: dict[str, Any]) -> str:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     write_json(folder / RECORD, about | {"base": loaded.name, "sha256": digest})
     return digest
-
-
-RECORD = "foretaste.json"  # beside an adapter's weights: what it is
 
 
 def adapter_record(folder: Path) -> dict[str, Any]:

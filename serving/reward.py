@@ -20,6 +20,7 @@ from foretaste.data.errors import InputError, ModelError
 from foretaste.data.files import home, read_json, safe_name
 from foretaste.serving.adapters import check_adapter
 from foretaste.serving.arithmetic import fast_bfloat16
+from foretaste.serving.prefixes import continued
 from foretaste.serving.store import model_folder
 
 RECORD, HEAD = "reward.json", "head.safetensors"
@@ -68,28 +69,19 @@ class RewardNet(torch.nn.Module):  # type: ignore[misc]
         torch.nn.init.normal_(self.head.weight, std=0.01)
         torch.nn.init.zeros_(self.head.bias)
 
-    def forward(self, context: list[int], answers: list[list[int]]) -> Any:
-        """(n,) float32 scores before the sigmoid; the context is computed once for all answers.
-
-        Its keys and values are repeated over the answers and keep their gradients.
+    def forward(
+        self, contexts: Sequence[list[int]], owners: Sequence[int], answers: Sequence[list[int]]
+    ) -> Any:
+        """(n,) float32 scores before the sigmoid; each context is computed once for all its answers.
 
         Args:
-            context: token ids, at least one.
-            answers: token ids of n answers, at least one each.
+            contexts: token ids, at least one each.
+            owners: for each of the n answers the number of its context.
+            answers: token ids, at least one each.
         """
-        shared = self.backbone(input_ids=torch.tensor([context]), use_cache=True).past_key_values
-        shared.batch_repeat_interleave(len(answers))
-        longest = max(len(answer) for answer in answers)
-        ids = torch.zeros(len(answers), longest, dtype=torch.long)  # (n, longest)
-        mask = torch.zeros(len(answers), len(context) + longest, dtype=torch.long)
-        for row, answer in enumerate(answers):
-            ids[row, : len(answer)] = torch.tensor(answer)
-            mask[row, : len(context) + len(answer)] = 1
-        hidden = self.backbone(
-            input_ids=ids, attention_mask=mask, past_key_values=shared
-        ).last_hidden_state  # (n, longest, width)
+        _, states = continued(self.backbone, contexts, owners, answers)  # (n, longest, width)
         ends = torch.tensor([len(answer) - 1 for answer in answers])
-        last = hidden[torch.arange(len(answers)), ends].float()  # (n, width)
+        last = states[torch.arange(len(answers)), ends].float()  # (n, width)
         return self.head(last).squeeze(-1)
 
 
@@ -161,7 +153,8 @@ class RewardModel:
         parts = [np.zeros(0, dtype=np.float32)]
         with torch.inference_mode():
             for start in range(0, len(tokens), _TOGETHER):
-                parts.append(self._net(ids, tokens[start : start + _TOGETHER]).numpy())
+                some = tokens[start : start + _TOGETHER]
+                parts.append(self._net([ids], [0] * len(some), some).numpy())
         return np.concatenate(parts)
 
 

@@ -21,7 +21,8 @@ class RewardConfig(BaseModel, frozen=True, extra="forbid"):
     Attributes:
         base: language model behind it.
         loss: `listwise` over the tiers of a group, or `pointwise` as the comparison.
-        rank: of the LoRA adapter, on all linear layers.
+        rank: of the LoRA adapter, on all linear layers of its blocks.
+        blocks: of the decoder, from the top, that the adapter changes; backward ends below them.
         groups: groups that are learnt from, one of each user and persona, at most.
         validation_groups: groups of other users that choose the epoch, at most.
         each: answers of each tier in a group, at most.
@@ -39,6 +40,7 @@ class RewardConfig(BaseModel, frozen=True, extra="forbid"):
     base: str = "bundled:smollm2-135m-instruct"
     loss: Literal["listwise", "pointwise"] = "listwise"
     rank: int = Field(8, ge=1, le=64)
+    blocks: int = Field(8, ge=1)
     groups: int = Field(1500, ge=1)
     validation_groups: int = Field(200, ge=1)
     each: int = Field(4, ge=1)

@@ -168,7 +168,7 @@ def parted(groups: Sequence[Group], judged: int) -> tuple[list[Group], list[Grou
 
 def network(config: RewardConfig) -> tuple[RewardNet, Loaded]:
     """The network over the base model with a fresh adapter; and that model, for its export."""
-    settings = LoraSettings(rank=config.rank, alpha=2 * config.rank)
+    settings = LoraSettings(rank=config.rank, alpha=2 * config.rank, blocks=config.blocks)
     loaded = with_lora(load_base(config.base), settings, config.seed)
     causal = loaded.model.get_base_model()
     return RewardNet(causal.model, causal.config.hidden_size), loaded

@@ -23,7 +23,7 @@ from foretaste.serving.reward import RewardNet, Spelling
 LOSSES = {"listwise": listwise, "pointwise": pointwise}
 _CLIP = 1.0
 _SAVE_EVERY = 60.0  # seconds between two states within an epoch
-_PROBED = 3  # groups that are timed before the start, the first of which warms up
+_PROBED = 3  # batches that are timed before the start, the first of which warms up
 
 
 @dataclass(frozen=True)
@@ -75,23 +75,41 @@ class Trainer:
         self.net.train()
         for given in self.optimizer.param_groups:
             given["lr"] = self.config.rate * rate(self.done, self.steps)
-        total = 0.0
         self.optimizer.zero_grad(set_to_none=True)
-        for group in groups:
-            scores = self.net(group.context, group.answers)  # (n,)
-            loss = LOSSES[self.config.loss](scores, torch.as_tensor(group.tiers)) / len(groups)
-            loss.backward()
-            total += float(loss.detach())
+        loss = self.loss(groups)
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(self.learned.values(), _CLIP)
         self.optimizer.step()
         self.done += 1
-        return total
+        return float(loss.detach())
+
+    def loss(self, groups: Sequence[Read]) -> Any:
+        """Mean loss of some groups, all of which go through the network together."""
+        parts = [
+            LOSSES[self.config.loss](scores, torch.as_tensor(group.tiers))
+            for group, scores in zip(groups, self.scores(groups), strict=True)
+        ]
+        return torch.stack(parts).mean()
+
+    def scores(self, groups: Sequence[Read]) -> Sequence[Any]:
+        """(n,) scores of each group."""
+        owners = [number for number, group in enumerate(groups) for _ in group.answers]
+        answers = [answer for group in groups for answer in group.answers]
+        scores = self.net([group.context for group in groups], owners, answers)
+        parts: Sequence[Any] = scores.split([len(group.answers) for group in groups])
+        return parts
 
     def validate(self, groups: Sequence[Read]) -> dict[str, float]:
         """What the scores are worth on groups that are not learnt from."""
         self.net.eval()
+        scored = []
         with torch.inference_mode():
-            scored = [(self.net(one.context, one.answers).numpy(), one.tiers) for one in groups]
+            for start in range(0, len(groups), self.config.batch):
+                some = groups[start : start + self.config.batch]
+                scored += [
+                    (scores.numpy(), group.tiers)
+                    for group, scores in zip(some, self.scores(some), strict=True)
+                ]
         return measure.figures(scored)
 
     def weights(self) -> dict[str, Any]:
@@ -262,21 +280,21 @@ def tokens(group: Read) -> int:
 
 
 def probe(trainer: Trainer, groups: Sequence[Read], judged: int) -> Estimate:
-    """Time a few groups forward and backward; nothing is changed.
+    """Time a few batches forward and backward; nothing is changed.
 
     Args:
         trainer: network and optimizer.
         groups: that will be learnt from.
         judged: groups that will be validated after each epoch.
     """
-    some = sorted(groups, key=tokens)[len(groups) // 2 :][:_PROBED]  # of middle length
+    some = batches(groups, trainer.config, 0)[:_PROBED]
     start = time.perf_counter()
-    for number, group in enumerate(some):
+    for number, batch in enumerate(some):
         if number == min(1, len(some) - 1):
             start = time.perf_counter()
-        loss = listwise(trainer.net(group.context, group.answers), torch.as_tensor(group.tiers))
-        loss.backward()
-    each = (time.perf_counter() - start) / max(len(some) - 1, 1)
+        trainer.loss(batch).backward()
+    timed = sum(len(batch) for batch in some[min(1, len(some) - 1) :])
+    each = (time.perf_counter() - start) / timed
     trainer.optimizer.zero_grad(set_to_none=True)
     learned = sum(value.nbytes for value in trainer.learned.values()) / 1e6
     seconds = trainer.config.epochs * (len(groups) * each + judged * each / 3)

@@ -131,7 +131,7 @@ def test_a_shared_context_gives_the_scores_and_gradients_of_whole_texts(tiny_lla
     answers = [spelling.answer(text) for text in ("war drama", "x", "a much longer answer")]
     weight = net.backbone.layers[0].self_attn.k_proj.weight
 
-    together = net(context, answers)
+    together = net([spelling.context("short"), context], [1, 1, 1], answers)
     together.sum().backward()
     shared = weight.grad.clone()
     weight.grad = None
