@@ -18,6 +18,7 @@ from foretaste.agents.objects import Mode, Request
 from foretaste.agents.recommend import Run, result, stream
 from foretaste.agents.retrieval.tools import Tools, load_tools
 from foretaste.agents.running.checkpoints import Thread, made_of, opened
+from foretaste.app.entities import in_form
 from foretaste.app.show import Screen, show_trace
 from foretaste.data.dataset import Dataset
 from foretaste.data.errors import EngineError, InputError
@@ -190,8 +191,9 @@ async def load(
 ) -> Tools:
     """The tools with their model; everything else is loaded while the engine starts.
 
-    The engine ends with `stack`.
+    The engine ends with `stack`. Entities go as vectors when that is wanted and an adaptor fits.
     """
+    config, engine = await asyncio.to_thread(in_form, config, engine, dataset.name)
     loading = partial(
         load_tools,
         dataset,

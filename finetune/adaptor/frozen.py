@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from foretaste.finetune.adaptor.rows import Row
-from foretaste.serving.arithmetic import fast_bfloat16
+from foretaste.finetune.language_model import load_base, number_format, with_adapter
 from foretaste.serving.chat import Entity
 from foretaste.serving.hybrid_adaptor import Adaptor, Belongs
 from foretaste.serving.hybrid_prompt import PromptWriter
@@ -65,28 +64,20 @@ class Frozen:
     """A causal language model that is only ever read, in bfloat16 where that is fast.
 
     Args:
-        folder: its files.
+        name: of the model; see `serving/store.py`.
         adapter: a LoRA adapter that is active, merged into the weights here; None for none.
+
+    Raises:
+        ModelError: no such model or adapter, or no chat template.
     """
 
-    def __init__(self, folder: Path, adapter: Path | None = None) -> None:
-        from transformers import AutoModelForCausalLM, logging
-
-        logging.disable_progress_bar()
-        self.writer = PromptWriter(folder)
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=torch.float32,
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,
-        )
+    def __init__(self, name: str, adapter: Path | None = None) -> None:
+        loaded = load_base(name, "auto" if adapter is None else "float32")
+        self.writer, self.model = PromptWriter(loaded.folder), loaded.model
         if adapter is not None:
-            from peft import PeftModel
-
-            model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
-        self.dtype = torch.bfloat16 if fast_bfloat16() else torch.float32
-        self.model = model.to(self.dtype).eval().requires_grad_(False)
+            self.model = with_adapter(loaded, adapter).model.merge_and_unload()
+        self.dtype = torch.bfloat16 if number_format() == "bfloat16" else torch.float32
+        self.model.to(self.dtype).eval().requires_grad_(False)
         self.table: torch.Tensor = self.model.get_input_embeddings().weight  # (vocabulary, width)
 
     def sequence(self, row: Row, *, text: bool = False) -> Positions:

@@ -120,7 +120,7 @@ def train(
         note(f"This run is finished; its result stands in {run.folder}.")
         return result
     torch.manual_seed(config.seed)
-    frozen = Frozen(model_folder(model), job.adapter)
+    frozen = Frozen(model, job.adapter)
     items, held = known_items(job.dataset), held_out(len(job.dataset.item_ids), config.held_out, 0)
     prompts = _prompts(job)
     start = _start(job, frozen, items, np.flatnonzero(~held))
