@@ -1,0 +1,179 @@
+"""One run as figures: tiers, marks, scores with intervals, segments, quotes, cost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foretaste.judge.batch.saved import PairRecord, Record, Spent
+from foretaste.judge.objects import MARKS, TIERS
+from foretaste.judge.pairwise import position_bias
+from foretaste.judge.ranking.bootstrap import interval, resampled_means
+
+RESAMPLES = 1000
+WORST = 10  # cases that are shown
+MOST_VALUES = 20  # of one segment that are told; the rest is one
+
+
+def figures(records: Iterable[Record], seed: int = 0) -> dict[str, Any]:
+    """The figures of one run of `judge run`.
+
+    Args:
+        records: its lines.
+        seed: of the bootstrap over groups.
+
+    Returns:
+        cases, unreadable, made_of, tiers (tier → cases), score ({mean, interval}: over cases, its
+        interval by resampling groups), dimensions (name → mark → cases), quotes ({n, unsupported}),
+        disagreement (of panels, mean), segments (name → value → {n, tiers, score}), cost (see
+        `cost`). Unreadable cases stand in `unreadable` and nowhere else.
+    """
+    kept = list(records)
+    read = [one for one in kept if not one.faults]
+    told = [one.disagreement for one in read if one.disagreement is not None]
+    return {
+        "cases": len(kept),
+        "unreadable": len(kept) - len(read),
+        "made_of": kept[0].made_of if kept else {},
+        **_part(read, seed),
+        "dimensions": _dimensions(read),
+        "quotes": _quotes(read),
+        "disagreement": round(sum(told) / len(told), 4) if told else None,
+        "segments": segments_of(read, seed),
+        "cost": cost([one.spent for one in kept]),
+    }
+
+
+def pair_figures(records: Iterable[PairRecord], seed: int = 0) -> dict[str, Any]:
+    """The figures of one run of `judge pairwise`.
+
+    Returns:
+        cases, unreadable, made_of, first, tie and second (each {n, share, interval}), consistent
+        (share of pairs on which both orders agree), position (see `PositionBias`), points
+        (dimension → answer → readings), cost.
+    """
+    kept = list(records)
+    read = [one for one in kept if one.better is not None]
+    groups = numbered([one.group or one.id for one in read])
+    won = np.array([[one.better == side for side in _SIDES] for one in read], dtype=np.float64)
+    won = won.reshape(-1, len(_SIDES))  # (pairs, 3)
+    means = resampled_means(won, groups, RESAMPLES, seed)
+    points: dict[str, Counter[str]] = {}
+    for look in (look for one in read for look in one.looks):
+        for name, better in look.points.items():
+            points.setdefault(name, Counter())[better] += 1
+    same = [one.consistent for one in read if one.consistent is not None]
+    bias = position_bias(kept)
+    return {
+        "cases": len(kept),
+        "unreadable": len(kept) - len(read),
+        "made_of": kept[0].made_of if kept else {},
+        **{
+            side: {"n": int(won[:, i].sum()), **mean_of(won[:, i], means[:, i], "share")}
+            for i, side in enumerate(_SIDES)
+        },
+        "consistent": round(sum(same) / len(same), 4) if same else None,
+        "position": {
+            "shown_first": _rounded(bias.shown_first),
+            "looks": bias.looks,
+            "contradicted": _rounded(bias.contradicted),
+            "ties": _rounded(bias.ties),
+        },
+        "points": {name: {side: n[side] for side in _SIDES} for name, n in points.items()},
+        "cost": cost([one.spent for one in kept]),
+    }
+
+
+_SIDES = ("first", "tie", "second")
+
+
+def worst(records: Iterable[Record], count: int = WORST) -> list[Record]:
+    """The readable cases of the lowest tier and score, those with negative marks first."""
+    read = [one for one in records if not one.faults and one.score is not None]
+
+    def badness(one: Record) -> tuple[int, float, str]:
+        return -TIERS.index(one.tier) if one.tier else 0, one.score or 0.0, one.id
+
+    return sorted(read, key=badness)[:count]
+
+
+def segments_of(records: Sequence[Record], seed: int) -> dict[str, dict[str, Any]]:
+    """Segment → value → figures of its cases; the commonest `MOST_VALUES` values."""
+    parted: dict[str, dict[str, list[Record]]] = {}
+    for one in records:
+        for name, value in one.segments.items():
+            parted.setdefault(name, {}).setdefault(value, []).append(one)
+    return {
+        name: {
+            value: {"n": len(some), **_part(some, seed)}
+            for value, some in sorted(values.items(), key=lambda pair: -len(pair[1]))[:MOST_VALUES]
+        }
+        for name, values in parted.items()
+    }
+
+
+def cost(spent: Sequence[Spent]) -> dict[str, Any]:
+    """Tokens in all, calls, calls asked again, and milliseconds of a case (mean and 95th percentile)."""
+    ms = [one.ms for one in spent]
+    return {
+        "prompt": sum(one.prompt for one in spent),
+        "cached": sum(one.cached for one in spent),
+        "completion": sum(one.completion for one in spent),
+        "calls": sum(one.calls for one in spent),
+        "retries": sum(one.retries for one in spent),
+        "ms": round(float(np.mean(ms)), 1) if ms else 0.0,
+        "ms_p95": round(float(np.quantile(ms, 0.95)), 1) if ms else 0.0,
+    }
+
+
+def numbered(names: Sequence[str]) -> NDArray[np.int64]:
+    """(n,) a number for each name, the same for the same."""
+    return np.unique(np.array(names, dtype=np.str_), return_inverse=True)[1].astype(np.int64)
+
+
+def mean_of(
+    values: NDArray[np.float64], means: NDArray[np.float64], name: str = "mean"
+) -> dict[str, Any]:
+    """{mean, interval} of values and of their resampled means; None where there is nothing."""
+    held = values[~np.isnan(values)]
+    if not len(held):
+        return {name: None, "interval": None}
+    low_high = interval(means)
+    told = [round(end, 4) for end in low_high] if low_high else None
+    return {name: round(float(held.mean()), 4), "interval": told}
+
+
+def _part(records: Sequence[Record], seed: int) -> dict[str, Any]:
+    """Tiers and score of some cases."""
+    scores = np.array([np.nan if one.score is None else one.score for one in records])[:, None]
+    scores = scores.astype(np.float64).reshape(-1, 1)  # (cases, 1)
+    groups = numbered([one.group or one.id for one in records])
+    means = resampled_means(scores, groups, RESAMPLES, seed)
+    tiers: Mapping[str | None, int] = Counter(one.tier for one in records)
+    return {
+        "tiers": {tier: tiers.get(tier, 0) for tier in TIERS},
+        "score": mean_of(scores[:, 0], means[:, 0]),
+    }
+
+
+def _dimensions(records: Sequence[Record]) -> dict[str, dict[str, int]]:
+    found: dict[str, Counter[str]] = {}
+    for verdict in (verdict for one in records for verdict in one.verdicts):
+        found.setdefault(verdict.dimension, Counter())[verdict.mark] += 1
+    return {name: {mark: counts[mark] for mark in MARKS} for name, counts in found.items()}
+
+
+def _quotes(records: Sequence[Record]) -> dict[str, int]:
+    verdicts = [verdict for one in records for verdict in one.verdicts]
+    return {
+        "n": sum(len(one.evidence) for one in verdicts),
+        "unsupported": sum(one.unsupported for one in verdicts),
+    }
+
+
+def _rounded(share: float | None) -> float | None:
+    return None if share is None else round(share, 4)

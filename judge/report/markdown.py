@@ -1,0 +1,190 @@
+"""Figures of runs as Markdown, which a terminal shows as well; texts of others are escaped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from foretaste.agents.wording.prompting import clean
+from foretaste.judge.batch.saved import Record
+from foretaste.judge.objects import MARKS, TIERS
+
+_SPECIAL = re.compile(r"([\\`*_\[\]|~])")  # what means something inside a line
+_SHOWN = 300  # characters of one text
+
+
+def told(run: dict[str, Any]) -> list[str]:
+    """The figures of `judge run`, a line each."""
+    lines = [
+        f"{run['cases']} cases, {run['unreadable']} unreadable; judged by {named(run['made_of'])}",
+        "",
+        *table(
+            ("", "cases", *TIERS, "score", "95 %"),
+            [("all", run["cases"] - run["unreadable"], *part(run)), *_segment_rows(run)],
+        ),
+    ]
+    if run["dimensions"]:
+        rows = [
+            (name, *(counts[mark] for mark in MARKS)) for name, counts in run["dimensions"].items()
+        ]
+        lines += ["", *table(("dimension", *MARKS), rows)]
+    quotes = run["quotes"]
+    if quotes["n"]:
+        share = quotes["unsupported"] / quotes["n"]
+        lines += ["", f"{quotes['n']} quotes, {share:.0%} of them stand nowhere in what was shown."]
+    if run["disagreement"] is not None:
+        lines.append(f"Disagreement of the panel: {run['disagreement']:.2f} of the pairs of votes.")
+    return [*lines, "", cost_line(run["cost"])]
+
+
+def told_pairs(run: dict[str, Any]) -> list[str]:
+    """The figures of `judge pairwise`, a line each."""
+    lines = [
+        f"{run['cases']} pairs, {run['unreadable']} unreadable; judged by {named(run['made_of'])}",
+        "",
+        *table(("better", "pairs", "share", "95 %"), [_share(side, run[side]) for side in _SIDES]),
+    ]
+    if run["points"]:
+        rows = [
+            (name, *(counts[side] for side in _SIDES)) for name, counts in run["points"].items()
+        ]
+        lines += ["", *table(("readings by dimension", *_SIDES), rows)]
+    return [*lines, "", position_line(run), cost_line(run["cost"])]
+
+
+def told_comparison(found: dict[str, Any]) -> list[str]:
+    """The figures of `judge compare`, a line each."""
+    rows = [("all", *_outcome(found["total"]))]
+    for name, values in found["segments"].items():
+        rows += [(f"{name}: {value}", *_outcome(part)) for value, part in values.items()]
+    unpaired = " and ".join(str(count) for count in found["unpaired"].values())
+    return [
+        f"The first against the second, paired by {found['paired_by']}; unpaired: {unpaired}.",
+        "",
+        *table(("", "n", "win", "tie", "loss", "gain", "95 %", "p"), rows),
+        "",
+        "p is the sign test over groups; of segments it is corrected by Holm's method.",
+    ]
+
+
+def worst_lines(records: Iterable[Record]) -> list[str]:
+    """The worst cases with their reasons and evidence."""
+    lines = []
+    for one in records:
+        lines.append(f"* **{escaped(one.id)}**, tier {one.tier or 'none'}, score {one.score}")
+        lines.append(f"  {escaped(' / '.join(one.answer))}")
+        for verdict in one.verdicts:
+            if verdict.mark != "positive":
+                said = f"  * {escaped(verdict.dimension)} {verdict.mark}: {escaped(verdict.reason)}"
+                lines.append(
+                    said + "".join(f" · {evidence(q.text, q.found)}" for q in verdict.evidence)
+                )
+    return lines
+
+
+def evidence(text: str, found: str | None) -> str:
+    """One quote with where it stands."""
+    return f'"{escaped(text)}" ({found or "stands nowhere"})'
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
+    """A Markdown table; cells are escaped.
+
+    >>> table(("name", "n"), [("a|b", 2)])
+    ['| name | n |', '|---|---|', '| a\\\\|b | 2 |']
+    """
+    return [
+        f"| {' | '.join(head)} |",
+        "|---" * len(head) + "|",
+        *(f"| {' | '.join(escaped(cell) for cell in row)} |" for row in rows),
+    ]
+
+
+def escaped(text: Any) -> str:
+    """A text of others as plain words of Markdown: one line, nothing of it markup.
+
+    >>> escaped("[x](http://y) <b>")
+    '\\\\[x\\\\](http://y) ‹b›'
+    """
+    if isinstance(text, int | float):
+        return str(text)
+    return _SPECIAL.sub(r"\\\1", clean(str(text), _SHOWN))
+
+
+def part(figures: dict[str, Any]) -> tuple[Any, ...]:
+    """Tiers and score of some cases, as cells."""
+    score = figures["score"]
+    return (
+        *(figures["tiers"][tier] for tier in TIERS),
+        "" if score["mean"] is None else f"{score['mean']:.3f}",
+        span(score["interval"]),
+    )
+
+
+def span(interval: Sequence[float] | None) -> str:
+    """An interval for people.
+
+    >>> span([0.1, 0.25])
+    '.100 to .250'
+    """
+    if interval is None:
+        return ""
+    return " to ".join(f"{end:.3f}".replace("0.", ".", 1) for end in interval)
+
+
+def named(made_of: dict[str, str]) -> str:
+    """Who judged, by which rubric."""
+    model = f" {made_of['model']}" if made_of.get("model") else ""
+    adapter = f" with {made_of['adapter']}" if made_of.get("adapter") else ""
+    rubric = f", rubric {made_of['rubric']}" if made_of.get("rubric") else ""
+    return f"{made_of.get('judge', 'an unknown judge')}{model}{adapter}{rubric}"
+
+
+def cost_line(cost: dict[str, Any]) -> str:
+    """What the judging cost."""
+    return (
+        f"{cost['calls']} calls, {cost['retries']} of them unreadable; {cost['prompt']:,} tokens "
+        f"read ({cost['cached']:,} from the cache), {cost['completion']:,} written; "
+        f"{cost['ms']:,.0f} ms a case, 95th percentile {cost['ms_p95']:,.0f}."
+    )
+
+
+def position_line(run: dict[str, Any]) -> str:
+    """How much the order decided."""
+    position = run["position"]
+    if position["shown_first"] is None:
+        return "No reading named one of two, so nothing can be said about the order."
+    against = position["contradicted"]
+    return (
+        f"Of the readings that name one, {position['shown_first']:.0%} name the one shown first "
+        f"(50 % without bias); {against or 0:.0%} of the pairs contradict themselves, "
+        f"{position['ties']:.0%} of the readings say tie."
+    )
+
+
+_SIDES = ("first", "tie", "second")
+
+
+def _segment_rows(run: dict[str, Any]) -> list[tuple[Any, ...]]:
+    return [
+        (f"{name}: {value}", figures["n"], *part(figures))
+        for name, values in run["segments"].items()
+        for value, figures in values.items()
+    ]
+
+
+def _share(name: str, figures: dict[str, Any]) -> tuple[Any, ...]:
+    share = "" if figures["share"] is None else f"{figures['share']:.3f}"
+    return name, figures["n"], share, span(figures["interval"])
+
+
+def _outcome(found: dict[str, Any]) -> tuple[Any, ...]:
+    gain = found["gain"]
+    return (
+        found["n"],
+        *(f"{found[name]['share']:.3f}" for name in ("win", "tie", "loss")),
+        f"{gain['mean']:+.3f}",
+        span(gain["interval"]),
+        f"{found.get('p_holm', found['p']):.4f}",
+    )
