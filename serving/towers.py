@@ -1,6 +1,7 @@
 """Trained towers as they are served: a scorer, and vectors of users, items and tags.
 
-`<home>/towers/<dataset>/current.json` names the run in use. A saved set of towers is `towers.safetensors`
+`<home>/towers/<dataset>/current.json` names the towers that are served, `evaluated.json` those that learnt
+from training events alone: evaluations take no others. A saved set of towers is `towers.safetensors`
 (weights and the finished item vectors) beside `towers.json` (what it was made from and how well it did);
 it is refused beside another catalogue or embedder.
 """
@@ -22,13 +23,14 @@ from foretaste.data.dataset import Dataset
 from foretaste.data.errors import ModelError
 from foretaste.data.files import new_folder, read_json, write_json
 from foretaste.data.histories import Histories
-from foretaste.serving.published import publish, published
+from foretaste.serving.published import CURRENT, publish, published
 from foretaste.serving.rules.base import Scorer, Scores
 from foretaste.serving.rules.scorers import Blend
 from foretaste.serving.rules.words import words
 from foretaste.serving.towers_net import Shape, TowersNet
 
 KIND = "towers"  # the folder below home
+EVALUATED = "evaluated"  # the pointer to what evaluations take
 WEIGHTS, RECORD = "towers.safetensors", "towers.json"
 WORD = "word: "  # how a fact begins that is a word of the title
 FACTS_EACH = 24  # facts of an item that are read
@@ -255,8 +257,13 @@ def read_towers(folder: Path) -> Towers:
         ) from error
 
 
-def publish_towers(dataset: str, towers: Towers) -> Path:
-    """Save towers below home and make them the ones that are served for a data set.
+def publish_towers(dataset: str, towers: Towers, pointer: str = CURRENT) -> Path:
+    """Save towers below home and make them the ones that a data set's pointer names.
+
+    Args:
+        dataset: its name.
+        towers: what is saved.
+        pointer: `CURRENT` is served, `EVALUATED` is what evaluations take.
 
     Returns:
         The folder that they were written to.
@@ -264,21 +271,22 @@ def publish_towers(dataset: str, towers: Towers) -> Path:
     digest = hashlib.sha256(towers.record.model_dump_json().encode())
     for value in towers.net.state_dict().values():
         digest.update(value.numpy().tobytes())
-    return publish(KIND, dataset, digest.hexdigest()[:16], towers.save)
+    return publish(KIND, dataset, digest.hexdigest()[:16], towers.save, pointer)
 
 
 def load_towers(
     dataset: Dataset, embedder_fingerprint: str | None = None, fitted: Histories | None = None
 ) -> Towers | None:
-    """The towers that are served for this data set, or None when there are none that fit.
+    """The towers of this data set that are served, or that were evaluated; None when none fit.
 
     Args:
         dataset: its catalogue must be the one they were trained on.
         embedder_fingerprint: of the embedder that will encode tags, when any will be.
-        fitted: towers that were trained on other events are left alone: an evaluation passes what
-            its other methods were fitted on.
+        fitted: an evaluation passes what its other methods were fitted on, and is given towers that
+            were trained on these very events.
     """
-    folder = published(KIND, dataset.name)
+    pointer = CURRENT if fitted is None else EVALUATED
+    folder = published(KIND, dataset.name, pointer) or published(KIND, dataset.name)
     if folder is None:
         return None
     towers = read_towers(folder)

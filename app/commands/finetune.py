@@ -33,7 +33,8 @@ def towers(
 ) -> None:
     """Three towers: users, items and tags in one space, served beside the untrained rules.
 
-    Learns from the training part of the leave-one-out split; docs/towers.md says what is learnt.
+    Validation chooses with towers that learn from the training part of the leave-one-out split; those
+    that are served learn from everything. docs/towers.md says what is learnt.
     """
     from foretaste.finetune.towers.config import load_config
     from foretaste.finetune.towers.train import train

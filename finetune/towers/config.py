@@ -38,6 +38,8 @@ class TowersConfig(BaseModel, frozen=True, extra="forbid"):
         tags: tags in the vocabulary, at most.
         words: whether words of titles have learned vectors, as categories and attributes have.
         validation_users: people whose validation item is ranked after each epoch.
+        refit: whether the towers that are served are trained once more on all events, test and
+            validation too; evaluations keep those that learnt from training events alone.
         threads: of torch; more than one only helps on cores that nobody else uses.
         seed: of weights, batches, negatives and dropout.
     """
@@ -63,6 +65,7 @@ class TowersConfig(BaseModel, frozen=True, extra="forbid"):
     tags: int = Field(4000, ge=1)
     words: bool = True
     validation_users: int = Field(4000, ge=1)
+    refit: bool = True
     threads: int = Field(1, ge=1)
     seed: int = 0
 

@@ -84,8 +84,15 @@ def towers_of(trainer: Trainer, record: Record) -> Towers:
     return Towers(trainer.net, record, made)
 
 
-def probe(material: Material, config: TowersConfig, record: Record, cases: Cases) -> Probe:
-    """Time a few steps and some validation cases on a network that is thrown away."""
+def probe(
+    material: Material, config: TowersConfig, record: Record, cases: Cases, everything: int
+) -> Probe:
+    """Time a few steps and some validation cases on a network that is thrown away.
+
+    Args:
+        material, config, record, cases: of the training.
+        everything: events that the towers to be served are trained on once more.
+    """
     trainer = Trainer(material, config, 1)
     speed = timed(trainer)
     start = time.perf_counter()
@@ -97,5 +104,8 @@ def probe(material: Material, config: TowersConfig, record: Record, cases: Cases
     asked_s = (time.perf_counter() - start) * len(cases) / len(few)
     weights = sum(value.nbytes for value in trainer.net.state_dict().values()) / 1e6
     seconds = config.epochs * (speed.steps * speed.step_s + made_s + asked_s)
+    if config.refit:
+        share = everything / max(len(material.histories.rows), 1)
+        seconds += config.epochs * speed.steps * speed.step_s * share
     estimate = Estimate(seconds, peak_mb() + 6 * weights, 8 * weights)
     return Probe(estimate, speed, speed.steps * config.epochs)

@@ -14,16 +14,19 @@ from foretaste.data.errors import InputError
 from foretaste.data.progress import note
 from foretaste.data.splits import Cases, Split, leave_one_out
 from foretaste.data.store import load_dataset
-from foretaste.finetune.runs import Run, matmul_flops, open_run, peak_mb, stoppable
+from foretaste.finetune.epochs import Course
+from foretaste.finetune.runs import Run, Stop, matmul_flops, open_run, peak_mb, stoppable
 from foretaste.finetune.towers.config import TowersConfig
 from foretaste.finetune.towers.loop import Loop, Probe, probe
 from foretaste.finetune.towers.material import Material, read_material
 from foretaste.finetune.towers.measure import best_beta, best_weight, ndcg
+from foretaste.finetune.towers.refit import refit
 from foretaste.serving.embedder import DEFAULT_EMBEDDER, Embedder, load_embedder
 from foretaste.serving.rules import recipes
 from foretaste.serving.rules.select import chosen, sample
 from foretaste.serving.rules.words import item_words
 from foretaste.serving.towers import (
+    EVALUATED,
     Record,
     Towers,
     histories_fingerprint,
@@ -71,7 +74,8 @@ def train(
 
     Returns:
         The result that is saved with the run: figures of validation, wall_s, peak_mb,
-        flops_fraction, best_epoch (from 1 on).
+        flops_fraction, best_epoch (from 1 on), and over how many epochs and events the towers that
+        are served were trained once more.
 
     Raises:
         InputError: nothing to learn from, nobody to validate with, or no room.
@@ -86,14 +90,31 @@ def train(
     if resume and (result := run.finished()):
         note(f"This run is finished; its result stands in {run.folder}.")
         return result
-    found = probe(job.material, config, job.record, job.cases)
+    found = probe(job.material, config, job.record, job.cases, len(job.dataset.histories.rows))
     found.estimate.check(run.folder)
     loop = Loop(job.material, config, job.record, job.cases, run, found.steps, start)
     if resume:
         loop.restore()
     with stoppable() as stop:
         loop.train(stop)
-    return _finish(job, run, loop, found)
+        start = time.perf_counter()
+        towers, validation = _chosen(job, loop.best_towers())
+        publish_towers(name, towers, EVALUATED)
+        chosen_s = time.perf_counter() - start
+        served, again = _served(job, towers, loop.course, run, stop)
+    folder = publish_towers(name, served)
+    took = loop.course.wall_s + chosen_s + again.wall_s
+    result = _result(job, loop, found, served) | {
+        "validation": validation,
+        "refit_epochs": again.epoch,
+        "refit_events": again.events,
+        "wall_s": round(took, 1),
+        "peak_mb": peak_mb(),
+        "run": run.folder.name,
+        "folder": folder.name,
+    }
+    run.finish(result)
+    return result
 
 
 #: Fields of the record that decide what comes out.
@@ -129,19 +150,28 @@ def prepare(dataset: Dataset, config: TowersConfig, embedder: Embedder) -> Job:
     return Job(dataset, split, cases, material, config, record)
 
 
-def _finish(job: Job, run: Run, loop: Loop, found: Probe) -> dict[str, Any]:
-    """Choose what validation chooses, export, publish, say how it went."""
-    start = time.perf_counter()
-    towers, validation = _chosen(job, loop.best_towers())
-    folder = publish_towers(job.dataset.name, towers)
+def _served(
+    job: Job, towers: Towers, course: Course, run: Run, stop: Stop
+) -> tuple[Towers, Course]:
+    """The towers to serve: trained once more on everything, if that is wanted, in a run within."""
+    if not job.config.refit:
+        return towers, Course()
+    within = Run(run.folder / "refit")
+    within.folder.mkdir(exist_ok=True)
+    epochs = course.best_epoch + 1
+    everything = job.dataset.histories
+    return refit(everything, job.material, job.config, towers.record, epochs, within, stop)
+
+
+def _result(job: Job, loop: Loop, found: Probe, towers: Towers) -> dict[str, Any]:
+    """What the training came to."""
     course = loop.course
     rate = course.events * found.speed.flops_per_event / max(course.train_s, 1e-9)
-    result = {
+    return {
         "dataset": job.dataset.name,
         "items": len(job.material.counts),
         "events": len(job.material.histories.rows),
         "weights": sum(value.numel() for value in towers.net.state_dict().values()),
-        "validation": validation,
         "cases": len(job.cases),
         "beta": towers.record.beta,
         "rule": towers.record.rule,
@@ -149,14 +179,8 @@ def _finish(job: Job, run: Run, loop: Loop, found: Probe) -> dict[str, Any]:
         "epochs": course.epoch,
         "best_epoch": course.best_epoch + 1,
         "expected_s": round(found.estimate.seconds, 1),
-        "wall_s": round(course.wall_s + time.perf_counter() - start, 1),
-        "peak_mb": peak_mb(),
         "flops_fraction": round(rate / matmul_flops(), 3),
-        "run": run.folder.name,
-        "folder": folder.name,
     }
-    run.finish(result)
-    return result
 
 
 def _chosen(job: Job, towers: Towers) -> tuple[Towers, dict[str, float]]:

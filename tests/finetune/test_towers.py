@@ -219,6 +219,28 @@ def test_towers_of_another_catalogue_embedder_or_split_are_left_alone(trained, t
     assert load_towers(tiny, fitted=tiny.histories) is None
 
 
+def test_what_is_served_learnt_from_everything_and_what_is_evaluated_did_not(trained, tiny) -> None:
+    result, evaluated = trained
+    served = load_towers(tiny)
+    assert (evaluated.record.fitted_on, served.record.fitted_on) == ("train", "everything")
+    counts = popularity(tiny.histories, 40)
+    assert served._popular.numpy() == pytest.approx(np.log1p(counts))
+    assert (counts > popularity(leave_one_out(tiny).train, 40)).any()
+    chosen = {"beta", "rule", "weight", "validation", "shape"}
+    own, inherited = served.record.model_dump(), evaluated.record.model_dump()
+    assert {name: own[name] for name in chosen} == {name: inherited[name] for name in chosen}
+    assert result["refit_epochs"] == result["best_epoch"]
+    assert result["refit_events"] == result["best_epoch"] * 60 * 7, "events with one before them"
+    assert load_towers(tiny, fitted=leave_one_out(tiny).train).record == evaluated.record
+
+
+def test_served_and_evaluated_are_one_when_nothing_is_learnt_again(tiny, embedder) -> None:
+    result = command.train("tiny", SMOKE.model_copy(update={"refit": False}), embedder)
+    assert result["refit_epochs"] == result["refit_events"] == 0
+    assert load_towers(tiny).record.fitted_on == "train"
+    assert load_towers(tiny, fitted=leave_one_out(tiny).train) is not None
+
+
 def test_damaged_towers_are_refused_in_one_sentence(trained, home: Path) -> None:
     folder = next(path for path in (home / "towers" / "tiny").iterdir() if path.is_dir())
     weights = folder / "towers.safetensors"
@@ -239,7 +261,7 @@ class _StopAt:
         return self.seen == self.step
 
 
-@pytest.mark.parametrize("at", [2, 9])
+@pytest.mark.parametrize("at", [2, 9, 20])  # the last one while it learns from everything
 def test_a_stopped_training_goes_on_to_the_same_weights(
     tiny, embedder, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
