@@ -20,8 +20,10 @@ from foretaste.app.commands import (
     evaluate_interest,
     finetune,
     finetune_adaptor,
+    finetune_examples,
     finetune_interest,
     finetune_reward,
+    finetune_sft,
     judge,
     models,
     profile,
@@ -50,6 +52,10 @@ cli.add_typer(bench.group, name="bench")
 cli.add_typer(finetune.group, name="finetune")
 finetune.group.command("interest")(finetune_interest.interest)
 finetune.group.command("adaptor")(finetune_adaptor.adaptor)
+finetune.group.command("examples")(finetune_examples.examples)
+finetune.group.command("sft")(finetune_sft.sft)
+finetune.group.command("merge")(finetune_sft.merge)
+finetune.group.command("export")(finetune_sft.export)
 finetune.group.command("reward")(finetune_reward.reward)
 cli.command("app")(app.app)
 cli.add_typer(judge.group, name="judge")

@@ -20,7 +20,7 @@ from foretaste.agents.retrieval.tools import Tools
 # best finds in their own order have .317/.433 and the person's own, newest first, .303/.412.
 OWN = 0.15  # weight of the person's own categories beside those of the finds
 FADES = 0.95  # of an own choice, one place older
-OTHERS, BEFORE = "chosen next by others", "chosen before"
+OTHERS, BEFORE = "others chose it", "chosen before"
 
 
 def ranked_leaves(tools: Tools, reader: Reader) -> dict[str, list[int]]:

@@ -1,0 +1,68 @@
+"""Adapters out of the store: copied as vLLM reads them, or merged into their model's weights."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from foretaste.data.errors import InputError
+from foretaste.data.files import new_folder, replacing, write_json
+from foretaste.finetune.language_model import adapter_record, load_base, merged, with_adapter
+from foretaste.serving.adapters import check_adapter
+from foretaste.serving.bundled import RECORD as MODEL_RECORD
+from foretaste.serving.bundled import checksums
+from foretaste.serving.shipped import adapter_folder
+
+_MAX_RANK = 256
+
+
+def export_to(adapter: str, out: Path) -> dict[str, Any]:
+    """Copy an adapter's files into a folder, checked, each written beside and renamed.
+
+    Args:
+        adapter: name in the store, name of a shipped one, or a folder.
+        out: made when missing.
+
+    Returns:
+        bytes, sha256 and the record.
+    """
+    folder = adapter_folder(adapter)
+    digest = check_adapter(folder, _MAX_RANK)
+    files = [path for path in sorted(folder.iterdir()) if path.is_file()]
+    for path in files:
+        with replacing(out / path.name) as part:
+            shutil.copyfile(path, part)
+    return {
+        "adapter": adapter,
+        "bytes": sum(path.stat().st_size for path in files),
+        "sha256": digest,
+        "record": adapter_record(folder),
+    }
+
+
+def merge_adapter(adapter: str, out: Path) -> dict[str, Any]:
+    """Write the adapter's model with the adapter added into its weights.
+
+    Args:
+        adapter: name in the store, name of a shipped one, or a folder.
+        out: a new folder.
+
+    Raises:
+        InputError: `out` exists, or the adapter does not say which model it is of.
+    """
+    if out.exists():
+        raise InputError(f"{out} exists already; name a new folder.")
+    folder = adapter_folder(adapter)
+    check_adapter(folder, _MAX_RANK)
+    base = adapter_record(folder).get("base")
+    if not base:
+        raise InputError(f"The adapter in {folder} does not say which model it was trained on.")
+    loaded = with_adapter(load_base(base, "float32"), folder)
+    with new_folder(out.absolute()) as part:
+        merged(loaded).save_pretrained(part, safe_serialization=True)
+        loaded.tokenizer.save_pretrained(part)
+        about = {"name": f"{base} with {adapter}", "sources": [base, adapter]}
+        write_json(part / MODEL_RECORD, about | {"files": checksums(part)})
+    total = sum(path.stat().st_size for path in out.iterdir() if path.is_file())
+    return {"adapter": adapter, "base": base, "bytes": total, "folder": str(out)}
