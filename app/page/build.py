@@ -34,6 +34,11 @@ def page(desk: Desk) -> gr.Blocks:
             for name, tab in TABS.items():
                 with gr.Tab(name, id=name.lower()):
                     tab(desk)
+
+        def left(visitor: gr.Request) -> None:
+            desk.leave(visitor.session_hash or "")
+
+        blocks.unload(left)
     blocks.queue(default_concurrency_limit=VISITORS)
     return blocks
 
@@ -74,6 +79,7 @@ def _theme() -> gr.themes.Base:
         button_primary_background_fill_hover="*primary_800",
         button_primary_background_fill_hover_dark="*primary_600",
         button_primary_text_color="white",
+        color_accent="*primary_700",
         block_label_text_color="*neutral_700",
         block_title_text_color="*neutral_700",
         block_info_text_color="*neutral_700",

@@ -116,7 +116,7 @@ def _map(desk: Desk, dataset: gr.Dropdown) -> None:
         )
         user = gr.Textbox(label="A user's id (optional)", elem_id="map-user")
         draw = gr.Button("Draw the map")
-        said, plot = gr.HTML(), gr.Plot(label="Items")
+        said, plot = gr.HTML(), gr.Plot(label="Items", visible=False)
 
     async def drawn(name: str, user_id: str) -> tuple[str, Any]:
         try:
@@ -126,8 +126,8 @@ def _map(desk: Desk, dataset: gr.Dropdown) -> None:
                 raise InputError(f"There is no user {user_id.strip()!r} here.")
             figure = await asyncio.to_thread(figure_of, service, user_id.strip())
         except Exception as error:  # noqa: BLE001 (said in the page)
-            return shown(error), None
-        return "", figure
+            return shown(error), gr.update(visible=False)
+        return "", gr.update(value=figure, visible=True)
 
     draw.click(drawn, [dataset, user], [said, plot], api_visibility="private")
 

@@ -28,6 +28,7 @@ class Desk:
     opening: Callable[[str], Service]
     _others: dict[str, Service] = field(default_factory=dict)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _working: dict[str, set[asyncio.Task[Any]]] = field(default_factory=dict)
 
     def names(self) -> list[str]:
         """Data sets that can be chosen, the first one first."""
@@ -38,6 +39,23 @@ class Desk:
         """The service of a data set that was asked for before."""
         own = self.first.live.tools.dataset.name
         return self.first if name == own else self._others[name]
+
+    def leave(self, session: str) -> None:
+        """End what is under way for a visitor whose page was closed or loaded again."""
+        for task in self._working.pop(session, ()):
+            task.cancel()
+
+    def working(self, session: str, task: asyncio.Task[Any]) -> None:
+        """Remember what is under way for a visitor until it is done."""
+        own = self._working.setdefault(session, set())
+        own.add(task)
+
+        def done(_: object) -> None:
+            own.discard(task)
+            if not own and self._working.get(session) is own:
+                del self._working[session]
+
+        task.add_done_callback(done)
 
     async def service(self, name: str) -> Service:
         """The service of a data set, loaded when it is first asked for.
@@ -53,10 +71,18 @@ class Desk:
             return self._others[name]
 
 
-async def steps(service: Service, request: Request) -> AsyncGenerator[Event]:
+async def steps(
+    desk: Desk, session: str, service: Service, request: Request
+) -> AsyncGenerator[Event]:
     """The events of one run as they come; the last is ("result", the whole result).
 
-    Ends its work when it is closed: a visitor who presses Stop or leaves costs nothing more.
+    Ends its work when it is closed, and ends early when the visitor leaves: nobody waits for it.
+
+    Args:
+        desk: told what is under way.
+        session: of the visitor.
+        service: of the data set.
+        request: what is asked for.
 
     Raises:
         ForetasteError: what went wrong.
@@ -68,11 +94,13 @@ async def steps(service: Service, request: Request) -> AsyncGenerator[Event]:
             request, request_id, lambda node, update: made.put_nowait((node, update)), traced=True
         )
     )
+    desk.working(session, work)
     work.add_done_callback(lambda _: made.put_nowait(None))
     try:
         while (step := await made.get()) is not None:
             yield step
-        yield "result", work.result()
+        if not work.cancelled():
+            yield "result", work.result()
     finally:
         work.cancel()
         with suppress(asyncio.CancelledError, Exception):

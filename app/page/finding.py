@@ -8,6 +8,7 @@ from foretaste.app.api.service import Service
 from foretaste.data.dataset import Dataset
 
 SHOWN = 25  # choices in a menu
+FITTING = 50  # items that words stand for, when users are looked for by taste
 Choice = tuple[str, str]  # what is shown, and the id
 
 
@@ -32,7 +33,7 @@ def some_users(dataset: Dataset, n: int = SHOWN) -> list[Choice]:
 
 
 async def users(service: Service, words: str, n: int = SHOWN) -> list[Choice]:
-    """Users by id, or else by taste: those who chose most of what the words find.
+    """Users by id, or else by taste: those who chose what the words find.
 
     Args:
         service: of the data set.
@@ -46,17 +47,14 @@ async def users(service: Service, words: str, n: int = SHOWN) -> list[Choice]:
     named.sort(key=lambda one: (len(one), one))
     if named:
         return [(_user(dataset, user_id), user_id) for user_id in named[:n]]
-    rows = [dataset.row_of[one["item_id"]] for one in await service.search(wanted, 50)]
+    rows = [dataset.row_of[one["item_id"]] for one in await service.search(wanted, FITTING)]
+    weights = np.zeros(len(dataset.item_ids))
+    weights[rows] = 1 / np.arange(1, len(rows) + 1)  # the first found counts most
     histories = dataset.histories
-    liked = np.isin(histories.rows, rows)  # (events,)
-    counts = np.bincount(histories.owners[liked], minlength=len(histories))  # (users,)
-    shares = counts / np.maximum(histories.lengths, 5)
-    best = np.lexsort((np.arange(len(counts)), -shares))[:n]
-    return [
-        (f"{_user(dataset, dataset.user_ids[at])}: {counts[at]} fit", dataset.user_ids[at])
-        for at in best
-        if counts[at]
-    ]
+    fits = np.bincount(histories.owners, weights[histories.rows], len(histories))  # (users,)
+    best = np.lexsort((np.arange(len(fits)), -fits / np.sqrt(np.maximum(histories.lengths, 5))))[:n]
+    users = [dataset.user_ids[at] for at in best if fits[at]]
+    return [(_user(dataset, user_id), user_id) for user_id in users]
 
 
 def categories(dataset: Dataset, most: int = 300) -> list[str]:

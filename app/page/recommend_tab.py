@@ -53,8 +53,8 @@ def tab(desk: Desk) -> None:
             _missing(desk, page)
     fields = [dataset, who, user, chosen, wish, n, *day, *rules]
 
-    async def run(*values: Any) -> AsyncGenerator[tuple[Any, ...]]:
-        async for update in recommended(desk, Fields(*values)):
+    async def run(visitor: gr.Request, *values: Any) -> AsyncGenerator[tuple[Any, ...]]:
+        async for update in recommended(desk, visitor.session_hash or "", Fields(*values)):
             yield update
 
     running = go.click(
@@ -74,7 +74,7 @@ def tab(desk: Desk) -> None:
     )
 
 
-async def recommended(desk: Desk, fields: Fields) -> AsyncGenerator[tuple[Any, ...]]:
+async def recommended(desk: Desk, session: str, fields: Fields) -> AsyncGenerator[tuple[Any, ...]]:
     """Status, agents, page and cost of one run, again and again as it goes on.
 
     A value that has not changed is told as such, so that the page keeps what stands there.
@@ -83,7 +83,7 @@ async def recommended(desk: Desk, fields: Fields) -> AsyncGenerator[tuple[Any, .
     yield pieces.note("Starting …"), "", None, ""
     try:
         request, service = fields.request(), await desk.service(fields.dataset)
-        async with aclosing(steps(service, request)) as events:
+        async with aclosing(steps(desk, session, service, request)) as events:
             async for node, made in events:
                 if node == "result":
                     done = Shown(fields.dataset, request, dict(made), view.candidates)

@@ -45,8 +45,8 @@ def tab(desk: Desk) -> None:
             gr.Markdown("### Runs")
             runs = gr.Dropdown(listed(), label="Run", elem_id="runs")
             again = gr.Button("Look again", size="sm")
-            plot = gr.Plot(label="Curves")
-            with gr.Accordion("Result and settings", open=False):
+            plot = gr.Plot(label="Curves", visible=False)
+            with gr.Accordion("Result and settings", open=False, visible=False) as facts:
                 result = gr.JSON(label="Result")
                 settings = gr.JSON(label="Settings")
     running = go.click(
@@ -65,7 +65,7 @@ def tab(desk: Desk) -> None:
         api_visibility="private",
     )
     again.click(lambda: gr.update(choices=listed()), None, runs, api_visibility="private")
-    runs.change(looked_at, runs, [plot, result, settings], api_visibility="private")
+    runs.change(looked_at, runs, [plot, facts, result, settings], api_visibility="private")
 
 
 def listed() -> list[str]:
@@ -75,13 +75,14 @@ def listed() -> list[str]:
     return [f"{folder.parent.name}/{folder.name}" for folder in found]
 
 
-def looked_at(name: str | None) -> tuple[Any, Any, Any]:
-    """Curves, result and settings of one run."""
+def looked_at(name: str | None) -> tuple[Any, Any, Any, Any]:
+    """Curves, whether there is anything to read, result and settings of one run."""
     if name not in listed():
-        return None, None, None
+        return gr.update(visible=False), gr.update(visible=False), None, None
     folder = home() / "runs" / name
     parts = [_json(folder / file) for file in ("curve.json", "result.json", "settings.json")]
-    return curves(parts[0] or []), parts[1], parts[2]
+    drawn = gr.update(value=curves(parts[0] or []), visible=bool(parts[0]))
+    return drawn, gr.update(visible=True), parts[1], parts[2]
 
 
 def curves(rows: list[dict[str, Any]]) -> Any:

@@ -28,6 +28,7 @@ from foretaste.app.api.keys import KeyRing
 from foretaste.app.api.server import uvicorn_config
 from foretaste.app.api.service import Engine, Service
 from foretaste.data.dataset import Dataset
+from foretaste.data.errors import InputError
 from foretaste.data.ledger import Ledger, ledger_path
 from foretaste.serving.index.opened import build_index
 
@@ -75,15 +76,17 @@ class _Thread:
 
 
 @contextmanager
-def running(tools: Tools, engine: Engine, config: ApiConfig, ring: KeyRing) -> Iterator[Running]:
-    """A server for the block, on a free port of this machine."""
+def running(
+    tools: Tools, engine: Engine, config: ApiConfig, ring: KeyRing, page: bool = False
+) -> Iterator[Running]:
+    """A server for the block, on a free port of this machine; with the page when it is wanted."""
     ledger = Ledger(ledger_path("films"))
     listener = socket.create_server(("127.0.0.1", 0))
     thread = _Thread()
 
     def make() -> tuple[Service, Any]:
         service = Service(Live(tools, ledger), engine, config)
-        return service, application(service, ring)
+        return service, _with_page(service, ring) if page else application(service, ring)
 
     worker = threading.Thread(target=lambda: asyncio.run(thread.serve(make, listener)))
     worker.start()
@@ -96,6 +99,16 @@ def running(tools: Tools, engine: Engine, config: ApiConfig, ring: KeyRing) -> I
         worker.join()
         listener.close()
         ledger.close()
+
+
+def _with_page(service: Service, ring: KeyRing) -> Any:
+    from foretaste.app.page.build import PATH, mount
+    from foretaste.app.page.desk import Desk
+
+    def nothing_else(name: str) -> Service:
+        raise InputError(f"There is no data set {name}.")
+
+    return mount(application(service, ring, page=PATH), Desk(service, nothing_else))
 
 
 def film_tools(embedder: Any, dataset: Dataset | None = None, **config: Any) -> Tools:
@@ -120,7 +133,7 @@ Serve = Callable[..., Running]
 
 @pytest.fixture
 def serve(home: Path, embedder: Any) -> Iterator[Serve]:
-    """Start servers: `serve(model=…, probe=…, dataset=…, runs=2, agents={…})`; one at a time a home."""
+    """Start servers: `serve(model=…, probe=…, dataset=…, page=…, runs=2, agents={…})`, one a home."""
     with ExitStack() as stack:
 
         def start(
@@ -128,12 +141,13 @@ def serve(home: Path, embedder: Any) -> Iterator[Serve]:
             probe: Any = None,
             dataset: Dataset | None = None,
             agents: dict[str, Any] | None = None,
+            page: bool = False,
             **limits: Any,
         ) -> Running:
             stack.close()
             tools = film_tools(embedder, dataset, **agents or {})
             return stack.enter_context(
-                running(tools, Engine(model, probe), ApiConfig(**limits), KeyRing())
+                running(tools, Engine(model, probe), ApiConfig(**limits), KeyRing(), page)
             )
 
         yield start
