@@ -17,21 +17,24 @@ from foretaste.app.commands import (
     data,
     doctor,
     evaluate,
+    evaluate_intent,
     evaluate_interest,
     finetune,
     finetune_adaptor,
     finetune_examples,
     finetune_interest,
+    finetune_judge_head,
     finetune_reward,
     finetune_sft,
     judge,
+    judge_people,
     models,
     profile,
     recommend,
     serve,
 )
 from foretaste.app.console import one_sentence
-from foretaste.serving.arithmetic import wait_patiently
+from foretaste.serving.arithmetic import keep_few_kernels, wait_patiently
 
 cli = typer.Typer(
     name="foretaste",
@@ -47,6 +50,7 @@ cli.add_typer(serve.group, name="serve")
 cli.command("recommend")(recommend.recommend)
 cli.add_typer(profile.group, name="profile")
 cli.add_typer(evaluate.group, name="evaluate")
+evaluate.group.command("intent")(evaluate_intent.intent)
 evaluate.group.command("interest")(evaluate_interest.interest)
 cli.add_typer(bench.group, name="bench")
 cli.add_typer(finetune.group, name="finetune")
@@ -59,6 +63,9 @@ finetune.group.command("export")(finetune_sft.export)
 finetune.group.command("reward")(finetune_reward.reward)
 cli.command("app")(app.app)
 cli.add_typer(judge.group, name="judge")
+judge.group.command("agree")(judge_people.agree)
+judge.group.command("calibrate")(judge_people.calibrate)
+finetune.group.command("judge-head")(finetune_judge_head.judge_head)
 
 
 def _show_version(wanted: bool) -> None:
@@ -80,5 +87,6 @@ def _root(
 def main() -> None:
     """Entry point of the console script."""
     wait_patiently()
+    keep_few_kernels()
     with one_sentence():
         cli()

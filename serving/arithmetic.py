@@ -13,6 +13,20 @@ _TRIES = 7
 _WORTH = 1.5  # times faster than float32 that bfloat16 has to be
 
 
+# Matrix kernels that oneDNN and PyTorch each keep; they would keep 1,024, at 0.1 MB and more apiece.
+KERNELS = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256", "LRU_CACHE_CAPACITY": "256"}
+
+
+def keep_few_kernels() -> None:
+    """Bound the memory of matrix kernels made for single shapes, unless the environment does.
+
+    A server that embeds short texts meets hundreds of shapes (docs/log.md, 2026-11-22). Works only
+    before torch is loaded.
+    """
+    for name, most in KERNELS.items():
+        os.environ.setdefault(name, most)
+
+
 def wait_patiently() -> None:
     """Let OpenMP's idle threads sleep instead of spin, unless the environment says otherwise.
 

@@ -29,6 +29,7 @@ import httpx
 from foretaste.data.errors import EngineError, ForetasteError, InputError
 from foretaste.data.files import read_json, subfolder, write_json
 from foretaste.data.progress import Meter, meter
+from foretaste.serving.arithmetic import KERNELS
 from foretaste.serving.child import child_environment
 from foretaste.serving.engine_config import EngineConfig, default_threads
 from foretaste.serving.store import model_folder
@@ -147,7 +148,8 @@ def vllm_command(config: EngineConfig, folder: Path, port: int) -> list[str]:
 
 def vllm_environment(config: EngineConfig) -> dict[str, str]:
     """The environment of the server: offline, no telemetry, no secrets, few threads."""
-    environment = {key: value for key, value in child_environment().items() if key not in _SECRETS}
+    not_its = (*_SECRETS, *KERNELS)
+    environment = {key: value for key, value in child_environment().items() if key not in not_its}
     environment |= {
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",

@@ -5,7 +5,14 @@ import os
 import pytest
 import torch
 
-from foretaste.serving.arithmetic import fast_bfloat16, threads, usable_cores, wait_patiently
+from foretaste.serving.arithmetic import (
+    KERNELS,
+    fast_bfloat16,
+    keep_few_kernels,
+    threads,
+    usable_cores,
+    wait_patiently,
+)
 
 
 def test_threads_are_put_back_even_after_a_fault():
@@ -37,6 +44,17 @@ def test_waiting_patiently_does_not_overrule_the_environment(monkeypatch):
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     wait_patiently()
     assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+
+
+def test_kernels_are_bounded_unless_the_environment_says_otherwise(monkeypatch):
+    for name in KERNELS:
+        monkeypatch.setenv(name, "7")
+    keep_few_kernels()
+    assert {os.environ[name] for name in KERNELS} == {"7"}
+    for name, most in KERNELS.items():
+        monkeypatch.delenv(name)
+        keep_few_kernels()
+        assert os.environ[name] == most
 
 
 def test_usable_cores_are_counted():

@@ -76,6 +76,24 @@ def test_texts_become_unit_vectors_in_their_order(tiny_model: Path) -> None:
     assert embedder.encode([]).shape == (0, 16)
 
 
+def test_the_model_meets_few_shapes_and_the_filling_changes_no_vector(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("foretaste.serving.embedder.fast_bfloat16", lambda: False)
+    embedder = SentenceEmbedder(tiny_model, "tiny")
+    texts = [f"red {'shoe ' * count}" for count in range(13)]
+    alone = np.concatenate([embedder.encode([text], keep=False) for text in texts])
+    shapes = []
+    model = embedder._model[0].auto_model
+    forward = model.forward
+    monkeypatch.setattr(
+        model, "forward", lambda **sent: shapes.append(sent["input_ids"].shape) or forward(**sent)
+    )
+    together = embedder.encode(texts, keep=False)
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+    assert [tuple(shape) for shape in shapes] == [(16, 16)]  # 13 texts, the longest of 15 tokens
+
+
 @pytest.mark.parametrize(("fast", "rounding"), [(False, 1e-6), (True, 1e-3)])
 def test_the_cache_answers_like_the_model_itself(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch, fast: bool, rounding: float
