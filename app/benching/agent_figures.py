@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from foretaste.agents.objects import Candidate, Tag
 from foretaste.app.benching.agent_cases import Asked
 from foretaste.app.benching.agent_runs import PAGE, WIDE, Outcome
-from foretaste.data.dataset import Dataset
-from foretaste.serving.embedder import Embedder
+from foretaste.judge.intent.leaves import leaves, nearest
 from foretaste.serving.rules.ranking import Standing
 
 Floats = NDArray[np.float64]
@@ -125,22 +124,6 @@ def leaf_hits(asked: Asked, outcomes: Sequence[Outcome]) -> Ratio:
             for one, place in zip(outcomes, places, strict=True)
         ]
     )
-
-
-def leaves(dataset: Dataset) -> tuple[list[str], NDArray[np.int64]]:
-    """The catalogue's leaf categories, and the place of each item's own among them, -1 for none."""
-    last = [names[-1] if names else None for names in dataset.items["categories"].to_list()]
-    known = sorted({name for name in last if name is not None})
-    place = {name: number for number, name in enumerate(known)}
-    return known, np.array([-1 if name is None else place[name] for name in last])
-
-
-def nearest(embedder: Embedder, names: Sequence[str], texts: Sequence[str]) -> NDArray[np.int64]:
-    """(texts,) place of the name whose embedding is nearest to each text's."""
-    if not names or not texts:
-        return np.full(len(texts), -1)
-    likeness = embedder.encode(list(texts)) @ embedder.encode(list(names)).T  # (texts, names)
-    return np.asarray(likeness.argmax(axis=1))
 
 
 def cost(outcomes: Sequence[Outcome]) -> Ratios:

@@ -11,7 +11,8 @@ import numpy as np
 from foretaste.agents.objects import Mode
 from foretaste.agents.recommend import versions
 from foretaste.app.benching.agent_cases import Asked
-from foretaste.app.benching.agent_figures import Floats, Ratio, Ratios, leaves
+from foretaste.app.benching.agent_figures import Floats, Ratio, Ratios
+from foretaste.judge.intent.leaves import leaves
 from foretaste.judge.ranking.bootstrap import interval, resampled_means
 
 RESAMPLES = 1000

@@ -60,7 +60,7 @@ class Course:
     curve: list[dict[str, Any]] = field(default_factory=list)
 
 
-class AnswerTrainer(SFTTrainer):
+class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
     """SFTTrainer whose loss is the mean over the answers' tokens of a step.
 
     Args:
@@ -93,7 +93,7 @@ class AnswerTrainer(SFTTrainer):
         """Nothing: the curve is kept by `Keeper`."""
 
 
-class Keeper(TrainerCallback):
+class Keeper(TrainerCallback):  # type: ignore[misc]
     """Between steps: progress, validation, states, and stopping when somebody asks.
 
     Args:

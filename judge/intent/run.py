@@ -1,0 +1,259 @@
+"""`foretaste evaluate intent`: the arms one after the other behind one engine, on the same people."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from foretaste.agents.config import AgentsConfig
+from foretaste.agents.objects import Request
+from foretaste.agents.recommend import Run, stream
+from foretaste.agents.retrieval.tools import Tools
+from foretaste.data.errors import InputError
+from foretaste.data.progress import meter, note
+from foretaste.data.settings import groups_known, override
+from foretaste.judge.intent.cases import Asked, Which, asked_about
+from foretaste.judge.intent.figures import Hits, arm, hit_rates, hits, pair
+from foretaste.judge.intent.lists import Written, of_arm, untrained
+from foretaste.serving.engine import EngineConfig, open_chat
+from foretaste.serving.shipped import adapter_folder, record_of
+
+AT_ONCE = 16
+BASE, GROUNDED = "base", "grounded"
+PAIRS = (("sft", "base"), ("crs", "sft"), ("crs", "sum"), ("sum", "sft"))
+UNTRAINED = ("popular_categories", "own_categories", "rule_categories")
+
+
+class Settings(BaseModel):
+    """The options of one `foretaste evaluate intent`.
+
+    Attributes:
+        dataset: name of an imported data set.
+        adapters: NAME or NAME=FOLDER of each arm beside the base model; several seeds of one arm
+            are NAME@SEED=FOLDER, and the band over them is reported.
+        users: people.
+        explained: of these the first so many also get explanations, for the explainer's fallbacks.
+        base: whether the untrained model is an arm.
+        which: cases of the leave-one-out split.
+        seed: of the people and of the bootstrap.
+        resamples: behind each interval.
+        engine: settings of the engine.
+        changes: `agents.FIELD=VALUE` and `engine.FIELD=VALUE`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str
+    adapters: tuple[str, ...] = ()
+    users: int = Field(500, ge=1)
+    explained: int = Field(50, ge=0)
+    base: bool = True
+    which: Which = "test"
+    seed: int = 0
+    resamples: int = Field(2000, ge=100)
+    engine: EngineConfig = EngineConfig()
+    changes: tuple[str, ...] = ()
+
+
+@dataclass
+class _Found:
+    """What was measured: of each arm what was written and whom it hits."""
+
+    written: dict[str, list[Written]] = field(default_factory=dict)
+    own: dict[str, Hits] = field(default_factory=dict)
+    served: dict[str, Hits] = field(default_factory=dict)
+
+
+def run(settings: Settings) -> dict[str, Any]:
+    """Measure every arm on the same people.
+
+    Returns:
+        The object of `evaluate intent --json`; docs/finetuning.md tells its keys.
+
+    Raises:
+        InputError: a wrong option, an unknown adapter, or nobody to ask about.
+        EngineError: the engine failed.
+    """
+    start = time.perf_counter()
+    groups_known(settings.changes, ("agents", "engine"))
+    folders = _folders(settings.adapters)
+    config = agents_config([record_of(folder) for folder in folders.values()], settings.changes)
+    asked = asked_about(settings.dataset, settings.users, settings.seed, config, settings.which)
+    names = [*([BASE] if settings.base else []), *folders]
+    engine = _engine(settings, folders)
+    found = _Found()
+    lists = untrained(asked)
+    for name, own in lists.items():
+        found.own[name] = found.served[name] = hits(own, asked.targets)
+    asyncio.run(_arms(settings, asked, engine, names, folders, found))
+    return _report(settings, asked, found, names, engine) | {
+        "wall_s": round(time.perf_counter() - start, 1)
+    }
+
+
+def agents_config(records: Sequence[dict[str, Any]], changes: Sequence[str]) -> AgentsConfig:
+    """The settings that the adapters were trained with, so that all arms are asked the same.
+
+    Raises:
+        InputError: the adapters were trained with different settings, or a change is none.
+    """
+    told = [record["agents"] for record in records if record.get("agents")]
+    if any(one != told[0] for one in told):
+        note("The adapters were trained with different settings; all arms get the first one's.")
+    start = AgentsConfig.model_validate(told[0] if told else {"offered": 12})
+    return override(start, "agents", changes)
+
+
+async def _arms(
+    settings: Settings,
+    asked: Asked,
+    engine: EngineConfig,
+    names: Sequence[str],
+    folders: dict[str, Any],
+    found: _Found,
+) -> None:
+    """The twins alone, then every arm of the model."""
+    await _arm(settings, asked, asked.tools, GROUNDED, found)
+    if not names:
+        return
+    async with open_chat(engine) as chat:
+        for name in names:
+            adapter = name if name in folders else None
+            config = asked.tools.config.model_copy(update={"adapter": adapter})
+            tools = replace(asked.tools, config=config).with_model(chat)
+            await _arm(settings, asked, tools, name, found)
+
+
+async def _arm(settings: Settings, asked: Asked, tools: Tools, name: str, found: _Found) -> None:
+    """One arm on everybody."""
+    places = asyncio.Semaphore(AT_ONCE if tools.model else 1)
+    explained = settings.explained if tools.model else 0
+    with meter(name, len(asked.users), "users") as progress:
+
+        async def one(number: int, user: str) -> Written:
+            async with places:
+                made = await _ask(tools, user, number < explained, settings.seed)
+            progress.advance()
+            return made
+
+        everyone = [one(number, user) for number, user in enumerate(asked.users)]
+        found.written[name] = list(await asyncio.gather(*everyone))
+    for served, kept in ((False, found.own), (True, found.served)):
+        kept[name] = hits(
+            of_arm(asked, found.written[name], served=served or tools.model is None),
+            asked.targets,
+        )
+
+
+async def _ask(tools: Tools, user: str, explain: bool, seed: int) -> Written:
+    start, made = time.perf_counter(), Run()
+    request = Request(user_id=user, n=6, explain=explain, seed=seed)
+    async for _ in stream(tools, request, made):
+        continue
+    state = made.state
+    return Written(
+        tuple(state["verdicts"]),
+        tuple(sorted(state["tags"], key=lambda tag: tag.persona)),
+        tuple(state["steps"]),
+        (time.perf_counter() - start) * 1000,
+    )
+
+
+def _report(
+    settings: Settings, asked: Asked, found: _Found, names: Sequence[str], engine: EngineConfig
+) -> dict[str, Any]:
+    """All figures as one JSON-ready object."""
+    arms: dict[str, dict[str, Any]] = {}
+    for name, own in found.own.items():
+        arms[name] = hit_rates(own, settings.resamples, settings.seed)
+        if name not in UNTRAINED:
+            served = hit_rates(found.served[name], settings.resamples, settings.seed)
+            arms[name] |= {f"served_{key}": value for key, value in served.items()}
+            arms[name] |= arm(asked, found.written[name])
+    bands = _bands(arms, names)
+    pooled = {**found.own, **_pooled(found.own, bands)}
+    return {
+        "dataset": settings.dataset,
+        "users": len(asked.users),
+        "categories": len(asked.names),
+        "cases": settings.which,
+        "split": asked.rule,
+        "model": engine.model,
+        "agents": asked.tools.config.model_dump(mode="json", exclude_defaults=True),
+        "arms": arms,
+        "seeds": bands,
+        "pairs": {
+            f"{one}-{other}": pair(pooled[one], pooled[other], settings.resamples, settings.seed)
+            for one, other in _pairs(names, bands)
+        },
+    }
+
+
+def _bands(arms: dict[str, dict[str, Any]], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Of arms with several seeds (NAME@SEED) the mean, lowest and highest of each hit rate."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        if "@" in name:
+            groups.setdefault(name.partition("@")[0], []).append(name)
+    return {
+        group: {
+            "arms": members,
+            **{
+                key: {
+                    "mean": round(float(np.mean([arms[name][key] for name in members])), 4),
+                    "low": min(arms[name][key] for name in members),
+                    "high": max(arms[name][key] for name in members),
+                }
+                for key in ("hr@5", "hr@10", "hr@30")
+            },
+        }
+        for group, members in groups.items()
+    }
+
+
+def _pooled(
+    own: dict[str, Hits], bands: dict[str, dict[str, Any]]
+) -> dict[str, NDArray[np.float64]]:
+    """Of arms with several seeds the mean of each person's hits."""
+    return {
+        group: np.mean([own[name] for name in told["arms"]], axis=0)
+        for group, told in bands.items()
+    }
+
+
+def _pairs(names: Sequence[str], bands: dict[str, Any]) -> list[tuple[str, str]]:
+    """The pairs that are always wanted, and every arm against base and the untrained lists."""
+    known = [*dict.fromkeys([name.partition("@")[0] if "@" in name else name for name in names])]
+    wanted = [(one, other) for one, other in PAIRS if one in known and other in known]
+    others = [BASE] if BASE in known else []
+    for name in known:
+        if name != BASE:
+            wanted += [(name, other) for other in [*others, *UNTRAINED]]
+    return list(dict.fromkeys(wanted))
+
+
+def _folders(adapters: Sequence[str]) -> dict[str, Any]:
+    """Arm → folder of its adapter."""
+    found: dict[str, Any] = {}
+    for entry in adapters:
+        name, equals, folder = entry.partition("=")
+        if name in (*UNTRAINED, BASE, GROUNDED) or name in found:
+            raise InputError(f"--adapter {entry}: {name!r} is taken; name the arm otherwise.")
+        found[name] = adapter_folder(folder if equals else name).resolve()
+    return found
+
+
+def _engine(settings: Settings, folders: dict[str, Any]) -> EngineConfig:
+    """The engine with every adapter loaded."""
+    engine = override(settings.engine, "engine", settings.changes)
+    if not folders:
+        return engine
+    listed = ",".join(f"{name}={folder}" for name, folder in folders.items())
+    return engine.model_copy(update={"adapters": listed, "max_loras": 1})
