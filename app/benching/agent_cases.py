@@ -26,7 +26,7 @@ from foretaste.serving.rules.words import item_words
 if TYPE_CHECKING:
     from foretaste.serving.towers import Towers
 
-HISTORY = 20  # events that a user needs to be asked about
+HISTORY = 20  # events that a user needs to be asked about, unless told otherwise
 Which = Literal["test", "validation"]
 
 
@@ -39,7 +39,7 @@ class Asked:
             everybody else's, the rule, the pulse and the towers know training events alone.
         users: user ids.
         targets: (users,) int32, the item row that each of them really chose next.
-        enough: users of the data set with `HISTORY` events or more.
+        enough: users of the data set with as many events as were wanted.
         rule: one sentence on the split.
     """
 
@@ -63,7 +63,9 @@ class Asked:
         return [ids[row] for row in self.targets]
 
 
-def asked_about(name: str, which: Which, count: int, seed: int, config: AgentsConfig) -> Asked:
+def asked_about(
+    name: str, which: Which, count: int, seed: int, config: AgentsConfig, least: int = HISTORY
+) -> Asked:
     """Choose people, cut the data set before their targets and load the graph's tools.
 
     Args:
@@ -72,6 +74,7 @@ def asked_about(name: str, which: Which, count: int, seed: int, config: AgentsCo
         count: people.
         seed: of the choice of people.
         config: of the agents.
+        least: events that a person has, at least, the target among them.
 
     Raises:
         InputError: too few people have enough events.
@@ -79,7 +82,7 @@ def asked_about(name: str, which: Which, count: int, seed: int, config: AgentsCo
     dataset = load_dataset(name)
     split = leave_one_out(dataset)
     cases, enough = some_cases(
-        dataset, split.test if which == "test" else split.validation, count, seed
+        dataset, split.test if which == "test" else split.validation, count, seed, least
     )
     known = split.train.lengths.copy()  # (all users,) events that may be known
     learnt = until(dataset, known)
@@ -102,16 +105,18 @@ def asked_about(name: str, which: Which, count: int, seed: int, config: AgentsCo
     return Asked(tools, users, cases.targets, enough, split.rule)
 
 
-def some_cases(dataset: Dataset, cases: Cases, count: int, seed: int) -> tuple[Cases, int]:
-    """Cases of `count` users with at least `HISTORY` events in all, and how many such users are.
+def some_cases(
+    dataset: Dataset, cases: Cases, count: int, seed: int, least: int = HISTORY
+) -> tuple[Cases, int]:
+    """Cases of `count` users with at least `least` events in all, and how many such users are.
 
     Raises:
         InputError: there are fewer.
     """
-    enough = np.flatnonzero(dataset.histories.lengths[cases.users] >= HISTORY)
+    enough = np.flatnonzero(dataset.histories.lengths[cases.users] >= least)
     if len(enough) < count:
         raise InputError(
-            f"{dataset.name} has {len(enough)} users with {HISTORY} events or more and {count} "
+            f"{dataset.name} has {len(enough)} users with {least} events or more and {count} "
             "were expected; ask for fewer with --users."
         )
     drawn = np.random.default_rng(seed).permutation(len(enough))[:count]

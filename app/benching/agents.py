@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from foretaste.agents.config import AgentsConfig
 from foretaste.agents.objects import Mode
 from foretaste.agents.retrieval.tools import Tools
-from foretaste.app.benching.agent_cases import Asked, Which, asked_about
+from foretaste.app.benching.agent_cases import HISTORY, Asked, Which, asked_about
 from foretaste.app.benching.agent_figures import channels, cost, leaf_hits, quality
 from foretaste.app.benching.agent_report import Measured, report
 from foretaste.app.benching.agent_runs import AT_ONCE, Doubted, Pass, ask_all, expected_s, wide
@@ -36,6 +36,7 @@ class Bench(BaseModel, frozen=True):
 
     dataset: str = "amazon-beauty"
     users: int = 200
+    least_events: int = HISTORY
     model_users: int | None = None
     modes: tuple[str, ...] = MODES
     engine: str = "vllm"
@@ -75,7 +76,14 @@ def run(bench: Bench, keep: Callable[[Figures], None] = lambda figures: None) ->
             "bench agents switches the prefix cache off and on, so it starts vLLM itself; leave "
             "engine.endpoint and engine.engine out, or use --engine none."
         )
-    asked = asked_about(bench.dataset, cast(Which, bench.cases), bench.users, bench.seed, config)
+    asked = asked_about(
+        bench.dataset,
+        cast(Which, bench.cases),
+        bench.users,
+        bench.seed,
+        config,
+        bench.least_events,
+    )
     _announce(bench, asked, modes)
     work = _Work(bench, asked, modes, engine, keep)
     return asyncio.run(work.all())
@@ -149,6 +157,7 @@ class _Work:
             "dataset": self.bench.dataset,
             "split": self.bench.split,
             "cases": self.bench.cases,
+            "least_events": self.bench.least_events,
             "complete": complete,
             "model": self.engine.model if self.bench.with_model else "no model",
             "model_users": self.bench.with_model,

@@ -72,8 +72,11 @@ def agents(
         str, typer.Option(metavar="NAME", help="An imported data set (`data list`).")
     ] = "amazon-beauty",
     users: Annotated[
-        int, typer.Option(min=1, help="Users with 20 events or more, drawn by --seed.")
+        int, typer.Option(min=1, help="Users with enough events, drawn by --seed.")
     ] = 200,
+    least_events: Annotated[
+        int, typer.Option(min=3, help="Events that a user has, at least.")
+    ] = 20,
     model_users: Annotated[
         int | None, typer.Option(min=1, help="Of these, how many the model is asked about: all.")
     ] = None,
@@ -110,6 +113,7 @@ def agents(
         Bench(
             dataset=dataset,
             users=users,
+            least_events=least_events,
             model_users=model_users,
             modes=tuple(modes.split(",")),
             engine=engine,

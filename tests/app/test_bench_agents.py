@@ -219,6 +219,7 @@ def test_users_are_drawn_by_seed_and_need_events(cinema: str) -> None:
     drawn = [some_cases(dataset, cases, 6, seed)[0].users.tolist() for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]
     assert all(dataset.histories.lengths[place] >= 20 for place in drawn[0])
+    assert [some_cases(dataset, cases, 6, 0, least)[1] for least in (3, 4, 5, 25)] == [15, 15, 12, 12]
 
 
 def test_pairs_by_hand() -> None:
@@ -389,6 +390,7 @@ def test_what_was_finished_is_kept_when_the_engine_dies(
         (["--modes", "routes,v3"], "'v3'"),
         (["--modes", "routes,routes"], "different modes"),
         (["--users", "13"], "12 users"),
+        (["--users", "16", "--least-events", "4"], "15 users with 4 events"),
         (["--users", "2", "--model-users", "3"], "--model-users 3"),
         (["--set", "environment.day=false"], "agents.FIELD=VALUE"),
         (["--set", "engine.endpoint=http://127.0.0.1:1/v1"], "starts vLLM itself"),
