@@ -30,6 +30,9 @@ from foretaste.data.ledger import Ledger
 from foretaste.data.text import item_texts
 from foretaste.serving.index.growing import GrowingRows
 from foretaste.serving.index.live import LiveIndex
+from foretaste.serving.recent_vectors import RecentVectors
+
+VECTORS = 8_192  # of tags and personas, kept in memory: 12 MB at 384 numbers each
 
 
 class Live:
@@ -38,12 +41,13 @@ class Live:
     Args:
         tools: as loaded for the imported tables.
         ledger: where changes are kept; what it holds is taken in here.
+        vectors: texts of requests whose vectors are kept, in memory only.
 
     Raises:
         ForetasteError: the ledger cannot be read.
     """
 
-    def __init__(self, tools: Tools, ledger: Ledger) -> None:
+    def __init__(self, tools: Tools, ledger: Ledger, vectors: int = VECTORS) -> None:
         known = tools.index
         if isinstance(known, LiveIndex):
             raise InputError("The index of the imported catalogue was expected, not a live one.")
@@ -55,7 +59,8 @@ class Live:
         self._dataset, self.index = dataset, index
         self.learner = Learner(tools.rule, tools.pulse, tools.dataset)
         self._rule = Newcomers.of(self.learner.rule, len(tools.dataset.items))
-        self._tools = replace(tools, dataset=dataset, index=index, rule=self._rule)
+        read = RecentVectors(tools.embedder, vectors)
+        self._tools = replace(tools, dataset=dataset, index=index, rule=self._rule, embedder=read)
         self._changing = asyncio.Lock()
         self._replay_items()
         self._replay_people()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 _BESIDE = 1_000  # changed rows that stand beside the counted matrices
-_REMEMBERED = 20_000  # items whose terms are kept as they were looked up
+_REMEMBERED = 2_000  # items whose terms are kept as they were looked up; a kilobyte or two each
 Kept = TypeVar("Kept")
 Places = tuple[NDArray[np.int64], NDArray[np.int64]]  # rows, columns
 

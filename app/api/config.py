@@ -25,6 +25,12 @@ class ApiConfig(BaseModel, frozen=True, extra="forbid"):
     rate: float = Field(50.0, gt=0, description="requests a second of one key, over a few seconds")
     burst: int = Field(100, ge=1, description="requests of one key at once, after a pause")
     concurrency: int = Field(64, ge=1, description="requests of one key under way")
+    vectors: int = Field(
+        8_192,
+        ge=1,
+        description="texts of requests (tags, personas) whose vectors are kept, in memory only; "
+        "1.5 kB each",
+    )
     exposure_days: float = Field(
         180.0, gt=0, description="days for which shown pages without feedback are kept"
     )

@@ -94,7 +94,7 @@ async def open_service(serving: Serving) -> AsyncGenerator[Service]:
         ledger = Ledger(ledger_path(serving.dataset))
         stack.callback(ledger.close)
         tools = await load(stack, dataset, agents, engine, surroundings)
-        live = await asyncio.to_thread(Live, tools, ledger)
+        live = await asyncio.to_thread(Live, tools, ledger, config.vectors)
         watched = Engine(tools.model)
         if serving.endpoint is not None:
             client = await stack.enter_async_context(httpx.AsyncClient(timeout=_PROBE_S))
