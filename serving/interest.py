@@ -24,13 +24,13 @@ from foretaste.data.errors import ModelError
 from foretaste.data.files import new_folder, read_json, write_json
 from foretaste.data.histories import Histories
 from foretaste.serving.arithmetic import fast_bfloat16
+from foretaste.serving.interest_folder import KIND, folder_of
 from foretaste.serving.interest_net import InterestNet, InterestShape
 from foretaste.serving.interest_ranker import MixRecord
-from foretaste.serving.published import CURRENT, publish, published
+from foretaste.serving.published import CURRENT, publish
 from foretaste.serving.rules.base import Scores
 from foretaste.serving.towers import catalogue_arrays, fact_table, histories_fingerprint, item_facts
 
-KIND = "interest"  # the folder below home
 WEIGHTS, RECORD = "interest.safetensors", "interest.json"
 _READ = 64  # histories of like length that are read at once
 _ROWS = 4096  # items turned into input vectors at once
@@ -90,13 +90,21 @@ class Interest:
         """(items, dim) float32 of length 1, in row order."""
         return np.asarray(self.catalogue["items"].numpy(), dtype=np.float32)
 
-    def user_vectors(self, histories: Histories) -> Scores:
-        """(n, codes, dim) float32 of length 1; zeros for an empty history."""
-        return np.asarray(self._users(histories).numpy(), dtype=np.float32)
+    def user_vectors(self, histories: Histories, wishes: Scores | None = None) -> Scores:
+        """(n, codes, dim) float32 of length 1; zeros for an empty history.
 
-    def scores(self, histories: Histories) -> Scores:
-        """(n, items) float32: sharpness · max_k h_k · v + popularity; an empty history gets the latter."""
-        return self.scored(self._users(histories))
+        Args:
+            histories: n of them.
+            wishes: (n, text) sentence vectors of what each person says they want; None for nothing.
+        """
+        return np.asarray(self._users(histories, wishes).numpy(), dtype=np.float32)
+
+    def scores(self, histories: Histories, wishes: Scores | None = None) -> Scores:
+        """(n, items) float32: sharpness · max_k h_k · v + popularity; an empty history gets the latter.
+
+        Arguments as for `user_vectors`.
+        """
+        return self.scored(self._users(histories, wishes))
 
     def scored(self, users: Any) -> Scores:
         """(n, items) float32 of user vectors (n, codes, dim)."""
@@ -142,7 +150,7 @@ class Interest:
             save_file({name: value.contiguous() for name, value in arrays.items()}, part / WEIGHTS)
             write_json(part / RECORD, self.record.model_dump())
 
-    def _users(self, histories: Histories) -> Any:
+    def _users(self, histories: Histories, wishes: Scores | None = None) -> Any:
         """(n, codes, dim); histories of like length are read together, so little padding is."""
         shape = self.record.shape.towers
         cut = histories.newest(shape.newest)
@@ -153,10 +161,11 @@ class Interest:
         with torch.inference_mode():
             for start in range(0, len(order), _READ):
                 part = order[start : start + _READ]
-                users[torch.as_tensor(part)] = self._read(cut, part)
+                said = None if wishes is None else torch.as_tensor(wishes[part])
+                users[torch.as_tensor(part)] = self._read(cut, part, said)
         return users
 
-    def _read(self, histories: Histories, chosen: NDArray[np.int64]) -> Any:
+    def _read(self, histories: Histories, chosen: NDArray[np.int64], wishes: Any) -> Any:
         """(b, codes, dim) of some histories that are not empty."""
         lengths = histories.lengths[chosen]
         rows = np.zeros((len(chosen), int(lengths.max())), dtype=np.int64)
@@ -165,8 +174,11 @@ class Interest:
             line[: len(own)] = own
         given = torch.as_tensor(rows)
         at = torch.as_tensor(lengths - 1)[:, None]  # (b, 1)
-        hidden = self.net.hidden(self.catalogue["inputs"][given])
-        hidden = hidden.gather(1, at[:, :, None].expand(-1, -1, hidden.shape[-1]))
+        inputs, ends = self.catalogue["inputs"][given], at
+        if wishes is not None:
+            inputs, ends = self.net.with_wishes(inputs, at[:, 0], wishes), at + 1
+        hidden = self.net.hidden(inputs)
+        hidden = hidden.gather(1, ends[:, :, None].expand(-1, -1, hidden.shape[-1]))
         return self.net.towers.users(self.catalogue["seen"][given], at, self.net.added(hidden))[
             :, 0
         ]
@@ -341,7 +353,7 @@ def load_interest(
             its other methods were fitted on.
         pointer: of the events it learnt from, `pointer_of`.
     """
-    folder = published(KIND, dataset.name, pointer)
+    folder = folder_of(dataset.name, pointer)
     if folder is None:
         return None
     model = read_interest(folder)

@@ -74,9 +74,15 @@ class Mix:
         """In the order of the features."""
         return ["base", self.record.rule, "interest", *PLAIN, *_LIKE, *_FURTHER]
 
-    def offer(self, histories: Histories) -> Offer:
-        """Candidates and what is known about each; items of a history are no candidates."""
-        rule = zscores(self.rule.scores(histories))
+    def offer(self, histories: Histories, rule_scores: Scores | None = None) -> Offer:
+        """Candidates and what is known about each; items of a history are no candidates.
+
+        Args:
+            histories: n of them.
+            rule_scores: (n, items) of the rule, where somebody has them already or a newer rule.
+        """
+        given = self.rule.scores(histories) if rule_scores is None else rule_scores.copy()
+        rule = zscores(given)
         model = zscores(self.interest.scores(histories))
         base = rule + np.float32(self.record.weight) * model  # (n, items)
         open_ = base.copy()
@@ -92,9 +98,9 @@ class Mix:
         features = np.clip(np.stack(found, axis=2), -_LIMIT, _LIMIT)
         return Offer(base, rows, features.astype(np.float32))
 
-    def scores(self, histories: Histories) -> Scores:
-        """(n, items) float32: candidates above all others, in the ranker's order."""
-        offer = self.offer(histories)
+    def scores(self, histories: Histories, rule_scores: Scores | None = None) -> Scores:
+        """(n, items) float32: candidates above all others, in the ranker's order; see `offer`."""
+        offer = self.offer(histories, rule_scores)
         if not self.record.nets:
             return offer.base
         said = self.ordered(offer.features)

@@ -94,6 +94,17 @@ class InterestNet(nn.Module):  # type: ignore[misc]
         """
         return self.text(text) + self.seen(seen)
 
+    def with_wishes(self, inputs: Any, ends: Any, wishes: Any) -> Any:
+        """(b, t + 1, width): what each person wishes stands right after the last event.
+
+        Args:
+            inputs: (b, t, width), padded at the end.
+            ends: (b,) int64, place of the last event.
+            wishes: (b, text) sentence vectors.
+        """
+        room = torch.cat([inputs, torch.zeros_like(inputs[:, :1])], dim=1)
+        return room.index_put((torch.arange(len(inputs)), ends + 1), self.wish(wishes))
+
     def read(self, inputs: Any, **wanted: Any) -> Any:
         """What the language model gives back for input vectors (b, t, width).
 

@@ -82,21 +82,31 @@ def by_towers(tools: Tools, reader: Reader, tags: Sequence[Tag]) -> Found:
 
 
 def next_interest(tools: Tools, reader: Reader) -> Found:
-    """The trained next-interest model; none until there is one."""
+    """The trained next-interest model, which reads a wish after the history; none until there is one."""
     if tools.interest is None or not len(reader.rows):
         return Found("interest")
-    scores = tools.interest.scores(Histories.from_lists([reader.rows.tolist()]))[0]
+    rows = reader.rows[reader.rows < len(tools.interest.item_vectors)]
+    wish = reader.context.wish
+    said = tools.embedder.encode([wish], keep=False) if wish else None
+    scores = tools.interest.scores(Histories.from_lists([rows.tolist()]), said)[0]
     return _best("interest", scores, tools, reader)
 
 
 def collaborative(tools: Tools, reader: Reader) -> Found:
     """The best untrained rule of this data set; for an empty history what is popular.
 
-    Towers that validation gave a weight beside this very rule are added to it, both as z-scores.
+    A next-interest model that was fitted beside this very rule orders its candidates. Otherwise towers
+    that validation gave a weight beside it are added, both as z-scores.
     """
     scores = tools.rule.scores(Histories.from_lists([reader.rows.tolist()]))  # (1, items)
     if not len(reader.rows):
         return _best("popular", scores[0], tools, reader)
+    if tools.mix is not None and tools.mix.record.rule == tools.rule.name:
+        known = len(tools.mix.interest.item_vectors)
+        histories = Histories.from_lists([reader.rows[reader.rows < known].tolist()])
+        mixed = tools.mix.scores(histories, scores[:, :known])
+        zscores(scores)[:, :known] = mixed
+        return _best("collaborative", scores[0], tools, reader)
     towers = tools.towers
     if towers is not None and towers.record.weight and towers.record.rule == tools.rule.name:
         rows = reader.rows[reader.rows < len(towers.item_vectors)]

@@ -26,10 +26,13 @@ from foretaste.serving.index.base import Hits, ItemIndex
 from foretaste.serving.index.live import LiveIndex
 from foretaste.serving.index.opened import open_index
 from foretaste.serving.index.text import TextIndex
-from foretaste.serving.rules.base import Scorer
+from foretaste.serving.interest_folder import available
+from foretaste.serving.rules.base import FittedRule, Scorer
 from foretaste.serving.rules.select import best_untrained
 
 if TYPE_CHECKING:
+    from foretaste.serving.interest import Interest
+    from foretaste.serving.interest_mix import Mix
     from foretaste.serving.towers import Towers
 
 
@@ -48,6 +51,7 @@ class Tools:
         pulse: what is new and what rises; None for data without times.
         towers: trained towers, or None.
         interest: a trained next-interest model, or None.
+        mix: its ranker beside the rule, which then orders the collaborative channel; or None.
         model: the language model, or None to run on the grounded fallbacks alone.
         explanations: what was said lately, and the cache of explanations.
         surroundings: tells what holds today; None for the data set's own environment alone.
@@ -63,7 +67,8 @@ class Tools:
     rule: Scorer
     pulse: Pulse | None = None
     towers: Towers | None = None
-    interest: Scorer | None = None
+    interest: Interest | None = None
+    mix: Mix | None = None
     model: ChatModel | None = None
     surroundings: Surroundings | None = None
     profiles: Profiles | None = None
@@ -122,16 +127,21 @@ def load_tools(
     """
     embedder = load_embedder(embedder_name)
     index, settings = open_index(dataset, embedder), config or AgentsConfig()
+    vectors = index.vectors_of(range(len(dataset.item_ids)))
+    served = rule or best_untrained(dataset)
+    interest, mix = _interest(dataset, served, vectors) if rule is None else (None, None)
     return Tools(
         dataset=dataset,
         config=settings,
         lexicon=Lexicon(dataset.items),
         embedder=embedder,
-        vectors=index.vectors_of(range(len(dataset.item_ids))),
+        vectors=vectors,
         index=index,
-        rule=rule or best_untrained(dataset),
+        rule=served,
         pulse=Pulse.of(dataset, settings.trend_days),
         towers=_towers(dataset, embedder) if rule is None else None,
+        interest=interest,
+        mix=mix,
         surroundings=surroundings,
         profiles=profiles,
         explanations=Explanations.of(dataset.name, keep=settings.keep_memory),
@@ -145,3 +155,19 @@ def _towers(dataset: Dataset, embedder: Embedder) -> Towers | None:
     from foretaste.serving.towers import load_towers
 
     return load_towers(dataset, embedder.fingerprint)
+
+
+def _interest(
+    dataset: Dataset, rule: Scorer, vectors: NDArray[np.float32]
+) -> tuple[Interest | None, Mix | None]:
+    """What `foretaste finetune interest` made for this data set: the model, and its mix with the rule."""
+    if not available(dataset.name):
+        return None, None
+    from foretaste.serving.interest import load_interest
+    from foretaste.serving.interest_mix import mix_of
+
+    model = load_interest(dataset)
+    if model is None or not isinstance(rule, FittedRule) or rule.material is None:
+        return model, None
+    material = replace(rule.material, vectors=vectors)
+    return model, mix_of(model, material, dataset.items)

@@ -24,13 +24,13 @@ from foretaste.finetune.runs import Run, matmul_flops, open_run, peak_mb, stoppa
 from foretaste.finetune.towers.material import read_material
 from foretaste.serving.embedder import DEFAULT_EMBEDDER, Embedder, load_embedder
 from foretaste.serving.interest import (
-    KIND,
     Interest,
     Record,
     base_fingerprint,
     base_folder,
     publish_interest,
 )
+from foretaste.serving.interest_folder import KIND
 from foretaste.serving.rules.select import sample
 from foretaste.serving.towers import histories_fingerprint
 

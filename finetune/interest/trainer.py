@@ -90,7 +90,8 @@ class InterestTrainer(Stepper):
         seen = net.towers.seen(*self._given(rows.ravel(), draw)).reshape(*rows.shape, -1)
         inputs = net.inputs(torch.as_tensor(self.material.text[rows]), seen)  # (b, t, width)
         ends, wishes = self._wishes(batch, draw)
-        hidden = net.hidden(_with_wishes(inputs, ends, wishes, net))
+        read = inputs if wishes is None else net.with_wishes(inputs, ends, wishes)
+        hidden = net.hidden(read)
         at = torch.arange(rows.shape[1]).expand(len(rows), -1)
         users = net.towers.users(seen, at, net.added(hidden[:, : rows.shape[1]]))
         losses = {"action": self._action(users[torch.as_tensor(real)], items, chosen, targets)}
@@ -174,15 +175,6 @@ def shape_of(material: Material, config: InterestConfig, base: Path) -> Interest
         newest=config.newest,
     )
     return InterestShape(towers=towers, model=model_shape(base, config.layers), lora=config.lora)
-
-
-def _with_wishes(inputs: Any, ends: Any, wishes: Any, net: InterestNet) -> Any:
-    """(b, t + 1, width): each wish right after the last event; (b, t, width) without any."""
-    if wishes is None:
-        return inputs
-    room = torch.cat([inputs, torch.zeros_like(inputs[:, :1])], dim=1)
-    lines = torch.arange(len(inputs))
-    return room.index_put((lines, ends + 1), net.wish(wishes))
 
 
 def _groups(net: InterestNet, config: InterestConfig) -> list[dict[str, Any]]:

@@ -36,11 +36,24 @@ class Interest:
     """A next-interest model that likes the second item and would never offer the others."""
 
     name = "interest"
+    item_vectors = np.eye(12, dtype=np.float32)
 
-    def scores(self, histories: Histories) -> Any:
+    def scores(self, histories: Histories, wishes: Any = None) -> Any:
         out = np.full((len(histories), 12), -np.inf, dtype=np.float32)
         out[:, 1] = 1
         return out
+
+
+class Mix:
+    """A mix of eleven items that turns the rule's order round."""
+
+    record = SimpleNamespace(rule="counts")
+    interest = SimpleNamespace(item_vectors=np.eye(11, dtype=np.float32))
+
+    def scores(self, histories: Histories, rule_scores: Any = None) -> Any:
+        assert rule_scores.shape == (1, 11)
+        assert all(row < 11 for row in histories.rows)
+        return -np.arange(11, dtype=np.float32)[None] + 20
 
 
 def _reader(rows: list[int], wish: str | None = None, barred: tuple[int, ...] = ()) -> Reader:
@@ -112,3 +125,13 @@ def test_towers_that_validation_gave_a_weight_help_the_rule(tools: Tools) -> Non
     assert channels.collaborative(ready, _reader([0, 9])).rows[0] == 3
     ready.towers.record = SimpleNamespace(rule="another", weight=5.0)
     assert channels.collaborative(ready, _reader([0, 9])).rows == plain.rows
+
+
+def test_a_mix_that_was_fitted_beside_the_rule_orders_the_collaborative_channel(
+    tools: Tools,
+) -> None:
+    ready = replace(tools, mix=Mix())
+    assert channels.collaborative(ready, _reader([0, 11])).rows == list(range(1, 11))
+    plain = channels.collaborative(tools, _reader([0])).rows
+    ready.mix.record = SimpleNamespace(rule="another")
+    assert channels.collaborative(ready, _reader([0])).rows == plain

@@ -1,0 +1,28 @@
+"""Where next-interest models lie; reading this loads no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from foretaste.data.files import home, safe_name
+from foretaste.serving.published import CURRENT, published
+
+KIND = "interest"  # the folder below home
+SHIPPED = Path(__file__).parent / "shipped"
+
+
+def available(dataset: str) -> bool:
+    """Whether anything was trained or is shipped for a data set of this name."""
+    return (home() / KIND / safe_name(dataset)).exists() or shipped(dataset) is not None
+
+
+def folder_of(dataset: str, pointer: str = CURRENT) -> Path | None:
+    """The folder of the model that was trained here; else, for what is served, the shipped one."""
+    found = published(KIND, dataset, pointer)
+    return found if found is not None or pointer != CURRENT else shipped(dataset)
+
+
+def shipped(dataset: str) -> Path | None:
+    """The folder of weights that come with the package for a public data set, or None."""
+    folder = SHIPPED / f"{KIND}-{safe_name(dataset)}"
+    return folder if folder.is_dir() else None
