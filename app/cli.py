@@ -14,6 +14,7 @@ import typer
 from foretaste.app.commands import (
     app,
     bench,
+    bench_hybrid,
     data,
     doctor,
     evaluate,
@@ -53,6 +54,7 @@ cli.add_typer(evaluate.group, name="evaluate")
 evaluate.group.command("intent")(evaluate_intent.intent)
 evaluate.group.command("interest")(evaluate_interest.interest)
 cli.add_typer(bench.group, name="bench")
+bench.group.command("hybrid")(bench_hybrid.hybrid)
 cli.add_typer(finetune.group, name="finetune")
 finetune.group.command("interest")(finetune_interest.interest)
 finetune.group.command("adaptor")(finetune_adaptor.adaptor)

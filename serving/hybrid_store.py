@@ -1,4 +1,4 @@
-"""Adaptors by name, below home: `adaptors/<name>/<fingerprint>/` and a pointer to the served one."""
+"""Adaptors by name, below home: `entity-adaptors/<name>/<fingerprint>/` and a pointer to the served one."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from foretaste.serving.hybrid_adaptor import RECORD, Adaptor, load_adaptor
 from foretaste.serving.store import model_folder
 
 POINTER = "served.json"
+STORE = "entity-adaptors"  # `adapters/` holds LoRA adapters
 
 
 def publish(name: str, adaptor: Adaptor) -> Path:
@@ -21,7 +22,7 @@ def publish(name: str, adaptor: Adaptor) -> Path:
         name: what the engine is told, a data set's name for instance.
         adaptor: trained.
     """
-    folder = subfolder("adaptors", name)
+    folder = subfolder(STORE, name)
     with locked(folder):
         made = folder / adaptor.fingerprint
         shutil.rmtree(made, ignore_errors=True)
@@ -43,7 +44,7 @@ def adaptor_folder(name: str) -> Path:
     path = Path(name).expanduser()
     if (path / RECORD).is_file():
         return path
-    pointer = home() / "adaptors" / safe_name(name) / POINTER
+    pointer = home() / STORE / safe_name(name) / POINTER
     if not pointer.exists():
         raise ModelError(
             f"There is no adaptor {name!r}; name a folder that holds one, or train it with "

@@ -57,6 +57,7 @@ def asked_about(
     config: AgentsConfig,
     which: Which = "test",
     embedder: str = DEFAULT_EMBEDDER,
+    least: int = 0,
 ) -> Asked:
     """Choose people whose next item has a leaf category, and cut the data set before it.
 
@@ -67,6 +68,7 @@ def asked_about(
         config: of the agents.
         which: cases of the leave-one-out split.
         embedder: behind the tags' meaning.
+        least: events that a person has, at least, the next item among them.
 
     Raises:
         InputError: nobody can be asked about.
@@ -74,7 +76,8 @@ def asked_about(
     dataset = load_dataset(name)
     split, (names, leaf) = leave_one_out(dataset), leaves(dataset)
     every = split.test if which == "test" else split.validation
-    able = np.flatnonzero(leaf[every.targets] >= 0) if len(names) else np.zeros(0, dtype=np.int64)
+    enough = dataset.histories.lengths[every.users] >= least
+    able = np.flatnonzero(enough & (leaf[every.targets] >= 0)) if len(names) else np.zeros(0, int)
     if not len(able):
         raise InputError(
             f"evaluate intent asks for the category of what comes next, and {name} has nobody with "

@@ -1,0 +1,161 @@
+"""Reading and writing of one prompt in both forms, a call at a time, on one vLLM."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from foretaste.agents.contexts import context
+from foretaste.agents.contexts.context import Reader
+from foretaste.agents.objects import Request
+from foretaste.agents.reasoning import planner
+from foretaste.agents.retrieval.tools import Tools
+from foretaste.agents.wording.schemas import PlannerAnswer
+from foretaste.data.errors import UnreadableAnswer
+from foretaste.data.progress import meter
+from foretaste.serving.chat import Ask, ChatModel, Entity, Message, Usage
+from foretaste.serving.hybrid_chat import AdaptedEntities
+
+FORMS = ("text", "hybrid")
+
+
+@dataclass(frozen=True)
+class Forms:
+    """One server, asked in both forms.
+
+    Attributes:
+        text: entities written out.
+        hybrid: entities as one vector each.
+        vectors: gives entities their vectors.
+    """
+
+    text: ChatModel
+    hybrid: ChatModel
+    vectors: AdaptedEntities
+
+    def named(self) -> dict[str, ChatModel]:
+        """Form → what asks in it."""
+        return {"text": self.text, "hybrid": self.hybrid}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one planner's call takes.
+
+    Attributes:
+        tokens: of its prompt.
+        prefill_s: until one token is written.
+        decode_s: what the rest of the answer takes.
+        written: tokens of the answer.
+    """
+
+    tokens: int
+    prefill_s: float
+    decode_s: float
+    written: int
+
+
+async def cost(chat: ChatModel, ask: Ask[Any]) -> Cost:
+    """Ask twice: for one token, and for the whole answer. The server must have no prefix cache."""
+    read = await usage(chat, replace(ask, max_tokens=1))
+    whole = await usage(chat, ask)
+    seconds = max(whole.ms - read.ms, 0.0) / 1000
+    return Cost(whole.prompt, read.ms / 1000, seconds, whole.completion)
+
+
+async def usage(chat: ChatModel, ask: Ask[Any]) -> Usage:
+    """What a call costs, whether its answer can be read or not."""
+    try:
+        return (await chat.ask(ask)).usage
+    except UnreadableAnswer as cut:
+        return cut.usage if isinstance(cut.usage, Usage) else Usage()
+
+
+def planner_ask(tools: Tools, reader: Reader, adapter: str | None) -> Ask[PlannerAnswer]:
+    """The planner's question about one reader, three personas wanted, as it is served."""
+    history = planner.history_of(tools, reader)
+    return Ask(
+        planner.planner_messages(tools, reader, history, 3),
+        PlannerAnswer,
+        max_tokens=2 * planner.TOKENS_EACH,
+        adapter=adapter,
+        deadline_s=tools.config.deadline_s,
+    )
+
+
+def newest(tools: Tools, user: str, events: int) -> Reader:
+    """One user as if the newest `events` of the history were all there is."""
+    whole = context.read(tools.dataset, Request(user_id=user, environment=()))
+    told = whole.context.model_copy(update={"events": whole.context.events[-events:]})
+    return Reader(told, whole.rows[-events:], whole.allowed)
+
+
+async def curve(
+    tools: Tools,
+    forms: Forms,
+    lengths: Sequence[int],
+    repeats: int,
+    adapter: str | None,
+    most_tokens: int,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """Cost of the planner's call at each length of history, medians over people.
+
+    Args:
+        tools: of the graph; histories of the data set, entities written in full.
+        forms: both forms.
+        lengths: events of a history; one that nobody has is left out.
+        repeats: people at each length, one of whom warms up and does not count.
+        adapter: LoRA adapter that is asked.
+        most_tokens: prompts that are longer in the text form are left out.
+        seed: of the choice of people.
+    """
+    rows = []
+    lengths_of = tools.dataset.histories.lengths
+    with meter("Reading histories", len(lengths), "lengths") as progress:
+        for events in lengths:
+            able = np.flatnonzero(lengths_of >= events)
+            drawn = np.random.default_rng([seed, events]).permutation(able)[: repeats + 1]
+            users = [tools.dataset.user_ids[place] for place in drawn]
+            asks = [planner_ask(tools, newest(tools, user, events), adapter) for user in users]
+            row = await _row(events, asks, forms, most_tokens)
+            rows += [row] if row else []
+            progress.advance()
+    return rows
+
+
+async def _row(
+    events: int, asks: Sequence[Ask[Any]], forms: Forms, most_tokens: int
+) -> dict[str, Any] | None:
+    if len(asks) < 2:
+        return None
+    found: dict[str, list[Cost]] = {form: [] for form in FORMS}
+    for ask in asks:
+        forms.vectors(entities_of(ask.messages))  # as in serving: a catalogue's are made once
+        if (await usage(forms.text, replace(ask, max_tokens=1))).prompt > most_tokens:
+            continue
+        for form, chat in forms.named().items():  # in turn: who else computes slows both
+            found[form].append(await cost(chat, ask))
+    if len(found["text"]) < 2:
+        return None
+    row: dict[str, Any] = {"history": events, "people": len(found["text"]) - 1}
+    return row | {form: medians(costs[1:]) for form, costs in found.items()}
+
+
+def medians(costs: Sequence[Cost]) -> dict[str, float]:
+    """prompt_tokens, prefill_s, decode_s and written of some calls, the median of each."""
+    return {
+        "prompt_tokens": float(np.median([one.tokens for one in costs])),
+        "prefill_s": round(float(np.median([one.prefill_s for one in costs])), 4),
+        "decode_s": round(float(np.median([one.decode_s for one in costs])), 4),
+        "seconds": round(float(np.median([one.prefill_s + one.decode_s for one in costs])), 4),
+        "written": float(np.median([one.written for one in costs])),
+    }
+
+
+def entities_of(messages: Sequence[Message]) -> list[Entity]:
+    """The entities of a prompt, in order."""
+    return [part for turn in messages for part in turn.parts if isinstance(part, Entity)]
