@@ -74,6 +74,7 @@ async def decide(
         fallback=lambda: chosen(tools, reader, personas, own) if own else [],
         seed=seed,
         embeds=True,
+        meanwhile=lambda: channels.tag_hits(tools, reader, [tag.text for tag in unique]),
     )
     return verdicts + (own_repeats if step.fallback else repeats), [step]
 

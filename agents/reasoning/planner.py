@@ -10,6 +10,7 @@ from foretaste.agents.contexts.counting import count_for
 from foretaste.agents.objects import Persona, Step
 from foretaste.agents.reasoning import grounded, tastes
 from foretaste.agents.reasoning.checks import about, numbers_within
+from foretaste.agents.retrieval import channels
 from foretaste.agents.retrieval.tools import Tools
 from foretaste.agents.wording import prompting
 from foretaste.agents.wording.asking import CheckFailed, ask_or_fall_back
@@ -61,6 +62,7 @@ async def plan(tools: Tools, reader: Reader, seed: int) -> tuple[list[Persona], 
         fallback=lambda: grouped,
         seed=seed,
         embeds=True,
+        meanwhile=lambda: channels.without_tags(tools, reader),
     )
     return personas, [step]
 

@@ -40,16 +40,30 @@ def every(tools: Tools, reader: Reader, tags: Sequence[Tag]) -> list[Found]:
     Args:
         tags: the kept tags.
     """
+    early = without_tags(tools, reader)
     found = [
-        collaborative(tools, reader),
+        early["collaborative"],
         by_tags(tools, reader, tags),
-        by_wish(tools, reader),
+        early["wish"],
         by_towers(tools, reader, tags),
-        next_interest(tools, reader),
-        fresh(tools, reader),
-        trending(tools, reader),
+        *(early[name] for name in ("interest", "fresh", "trending")),
     ]
     return [one for one in found if one.rows]
+
+
+def without_tags(tools: Tools, reader: Reader) -> dict[str, Found]:
+    """What the channels found that need no tags, worked out once a run: it can be done early."""
+
+    def look() -> dict[str, Found]:
+        return {
+            "collaborative": collaborative(tools, reader),
+            "wish": by_wish(tools, reader),
+            "interest": next_interest(tools, reader),
+            "fresh": fresh(tools, reader),
+            "trending": trending(tools, reader),
+        }
+
+    return reader.found.once("without tags", look)
 
 
 def by_tags(tools: Tools, reader: Reader, tags: Sequence[Tag]) -> Found:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foretaste.serving.embedder import Embedder
 from foretaste.serving.index.base import Hits
+
+Made = TypeVar("Made")
 
 
 class ReadOnce:
@@ -34,10 +37,18 @@ class ReadOnce:
 
 
 class FoundOnce:
-    """Hits of texts that were searched for already, in the same catalogue under the same mask."""
+    """What was searched for already, in the same catalogue under the same mask."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, int], tuple[NDArray[np.int32], NDArray[np.float32]]] = {}
+        self._made: dict[str, Any] = {}
+
+    def once(self, what: str, make: Callable[[], Made]) -> Made:
+        """What `make` gave when `what` was wanted first."""
+        if what not in self._made:
+            self._made[what] = make()
+        made: Made = self._made[what]
+        return made
 
     def hits(self, texts: Sequence[str], k: int, search: Callable[[list[str]], Hits]) -> Hits:
         """(texts, k) hits, asking `search` only about texts that are new.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TypeVar
@@ -20,6 +20,7 @@ from foretaste.serving.chat import Ask, ChatModel, Message, Usage
 
 Parsed = TypeVar("Parsed", bound=BaseModel)
 Result = TypeVar("Result")
+Said = TypeVar("Said")
 NO_MODEL = "no model was asked"
 
 
@@ -41,6 +42,7 @@ async def ask_or_fall_back(
     seed: int = 0,
     embeds: bool = False,
     prompt: str | None = None,
+    meanwhile: Callable[[], object] | None = None,
 ) -> tuple[Result, Step]:
     """One call of one agent.
 
@@ -58,6 +60,8 @@ async def ask_or_fall_back(
         embeds: `check` and `fallback` read texts with the embedder, which may take long: they
             run in a thread, so that other requests go on.
         prompt: the file under `prompts/` that `messages` fills in, when it is not the node's.
+        meanwhile: what later steps want and the model does not wait for: done in a thread while it
+            answers. Without a model nobody waits, and it is not called.
 
     Returns:
         The objects, and the step with tokens, milliseconds, prompt version, adapter and the reason
@@ -78,7 +82,7 @@ async def ask_or_fall_back(
             deadline_s=config.deadline_s,
         )
         try:
-            answer = await model.ask(question)
+            answer = await _beside(model.ask(question), meanwhile)
             usage = answer.usage
             made = await _call(embeds, check, answer.parsed)
             return made, clock.step(usage, None)
@@ -89,6 +93,17 @@ async def ask_or_fall_back(
             reason = str(error)
     made = await _call(embeds, fallback)
     return made, clock.step(usage, reason)
+
+
+async def _beside(asked: Awaitable[Said], work: Callable[[], object] | None) -> Said:
+    """What was asked for, with `work` done in a thread before it is given."""
+    if work is None:
+        return await asked
+    working = asyncio.create_task(asyncio.to_thread(work))
+    try:
+        return await asked
+    finally:
+        await working
 
 
 async def _call(in_thread: bool, function: Callable[..., Result], *values: object) -> Result:
