@@ -29,6 +29,7 @@ from foretaste.app.commands import (
     finetune_sft,
     judge,
     judge_people,
+    judge_probe,
     models,
     profile,
     recommend,
@@ -67,6 +68,7 @@ cli.command("app")(app.app)
 cli.add_typer(judge.group, name="judge")
 judge.group.command("agree")(judge_people.agree)
 judge.group.command("calibrate")(judge_people.calibrate)
+judge.group.command("probe")(judge_probe.probe)
 finetune.group.command("judge-head")(finetune_judge_head.judge_head)
 
 
