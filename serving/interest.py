@@ -49,6 +49,7 @@ class Record(BaseModel, frozen=True):
         base, base_fingerprint: the language model whose layers read.
         shape: of the network.
         facts: the facts that have a learned vector, in their order.
+        wishes: whether training had wishes after histories.
         rule: the untrained rule it was compared with.
         validation: name of the scorer → NDCG@10 on validation cases, history dropped.
         mix: the ranker beside the untrained rules, when there was somebody to fit it with.
@@ -66,6 +67,7 @@ class Record(BaseModel, frozen=True):
     base_fingerprint: str
     shape: InterestShape
     facts: list[str]
+    wishes: bool = False
     rule: str = ""
     validation: dict[str, float] = {}
     mix: MixRecord | None = None
@@ -96,6 +98,7 @@ class Interest:
         Args:
             histories: n of them.
             wishes: (n, text) sentence vectors of what each person says they want; None for nothing.
+                A model that was trained without wishes leaves them out.
         """
         return np.asarray(self._users(histories, wishes).numpy(), dtype=np.float32)
 
@@ -156,6 +159,7 @@ class Interest:
         cut = histories.newest(shape.newest)
         lengths = cut.lengths
         users = torch.zeros(len(cut), shape.codes, shape.dim)
+        wishes = wishes if self.record.wishes else None
         order = np.argsort(lengths, kind="stable")
         order = order[lengths[order] > 0]
         with torch.inference_mode():

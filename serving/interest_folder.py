@@ -6,9 +6,9 @@ from pathlib import Path
 
 from foretaste.data.files import home, safe_name
 from foretaste.serving.published import CURRENT, published
+from foretaste.serving.shipped import shipped_folder
 
 KIND = "interest"  # the folder below home
-SHIPPED = Path(__file__).parent / "shipped"
 
 
 def available(dataset: str) -> bool:
@@ -24,5 +24,5 @@ def folder_of(dataset: str, pointer: str = CURRENT) -> Path | None:
 
 def shipped(dataset: str) -> Path | None:
     """The folder of weights that come with the package for a public data set, or None."""
-    folder = SHIPPED / f"{KIND}-{safe_name(dataset)}"
+    folder = shipped_folder() / f"{KIND}-{safe_name(dataset)}"
     return folder if folder.is_dir() else None

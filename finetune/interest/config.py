@@ -34,7 +34,8 @@ class InterestConfig(BaseModel, frozen=True, extra="forbid"):
         batch: events in a step.
         negatives: items drawn uniformly in a step; the step's own targets are negatives too.
         loss: of the action: `softmax` over the step's candidates, or KARMA's `pairwise` logistic.
-        rate: learning rate of item side, adaptor and heads at its peak; see `epochs.rate`.
+        rate: learning rate of the item side and the codes at its peak; see `epochs.rate`.
+        adaptor_rate: of the adaptor before and the heads behind the language model.
         model_rate: of the language model's layers.
         decay: weight decay.
         dropout: of behaviours and of h.
@@ -67,6 +68,7 @@ class InterestConfig(BaseModel, frozen=True, extra="forbid"):
     negatives: int = Field(1024, ge=1)
     loss: Literal["softmax", "pairwise"] = "softmax"
     rate: float = Field(2e-3, gt=0)
+    adaptor_rate: float = Field(1e-3, gt=0)
     model_rate: float = Field(2e-4, gt=0)
     decay: float = Field(0.01, ge=0)
     dropout: float = Field(0.3, ge=0, lt=1)

@@ -125,6 +125,7 @@ def prepare(dataset: Dataset, config: InterestConfig, embedder: Embedder) -> Job
         base_fingerprint=base_fingerprint(base),
         shape=shape_of(material, config, base),
         facts=material.fact_names,
+        wishes=config.wish > 0,
     )
     told = config.generation or config.reconstruction
     knowledge = read_knowledge(base, dataset.titles, config.knowledge_words) if told else None

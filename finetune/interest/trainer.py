@@ -178,11 +178,11 @@ def shape_of(material: Material, config: InterestConfig, base: Path) -> Interest
 
 
 def _groups(net: InterestNet, config: InterestConfig) -> list[dict[str, Any]]:
-    """Parameters by learning rate; the language model goes slower, what is frozen is left out."""
-    learnt = [(name, one) for name, one in net.named_parameters() if one.requires_grad]
-    known = [one for name, one in learnt if name.startswith("model.")]
-    new = [one for name, one in learnt if not name.startswith("model.")]
-    return [
-        {"params": new, "base": config.rate},
-        {"params": known, "base": config.model_rate},
-    ]
+    """Parameters by learning rate; what is frozen is left out."""
+    rates = {"towers": config.rate, "model": config.model_rate}
+    groups: dict[float, list[Any]] = {}
+    for name, value in net.named_parameters():
+        if value.requires_grad:
+            own = rates.get(name.split(".")[0], config.adaptor_rate)
+            groups.setdefault(own, []).append(value)
+    return [{"params": values, "base": own} for own, values in groups.items()]

@@ -265,6 +265,19 @@ def test_a_model_of_other_events_or_another_catalogue_is_left_alone(
         read_interest(tmp_path / "broken")
 
 
+def test_a_wish_is_read_after_the_history_when_training_had_wishes(
+    tiny, embedder, smoke: InterestConfig
+) -> None:
+    plan = command.prepare(tiny, smoke.model_copy(update={"wish": 1.0}), embedder).plan
+    trainer = plan.trainer(5)
+    trainer.step(trainer.epoch_batches(0)[0])
+    model = plan.model(trainer)
+    lists, wish = Histories.from_lists([[0, 4, 8], [1]]), embedder.encode(["razor", "perfume"])
+    assert not np.allclose(model.scores(lists, wish), model.scores(lists), atol=1e-3)
+    deaf = model.with_record(model.record.model_copy(update={"wishes": False}))
+    assert np.array_equal(deaf.scores(lists, wish), deaf.scores(lists))
+
+
 def test_new_items_go_by_text_and_facts(tiny, embedder, smoke: InterestConfig) -> None:
     plan = command.prepare(tiny, smoke, embedder).plan
     model = plan.model(plan.trainer(1))
