@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast, get_args
 
 from foretaste.data.errors import InputError
+from foretaste.data.files import replacing
 from foretaste.judge.batch.saved import is_pairwise, read_records
 from foretaste.judge.report.compare import By, compare_runs
+from foretaste.judge.report.gathered import gather
+from foretaste.judge.report.markdown import markdown
+from foretaste.judge.report.page import page
 
 
 def compared(first: Path, second: Path, by: str | None, margin: float, seed: int) -> dict[str, Any]:
@@ -28,3 +33,30 @@ def compared(first: Path, second: Path, by: str | None, margin: float, seed: int
         read_records(first), read_records(second), cast("By | None", by), margin, seed
     )
     return {"first": first.name, "second": second.name} | found
+
+
+def reported(paths: Sequence[Path], target: Path, seed: int) -> dict[str, Any]:
+    """Write the report of some files: a page for `.html`, text for `.md`.
+
+    Returns:
+        out, runs, pairs and people (names), and between (`agreement` of every two runs).
+
+    Raises:
+        InputError: a file of something else, or another ending.
+    """
+    if target.suffix not in (".html", ".md"):
+        raise InputError(f"A report is written to a .html or .md file, not {target.name}.")
+    report = gather(paths, seed)
+    text = page(report) if target.suffix == ".html" else markdown(report)
+    with replacing(target) as part:
+        part.write_text(text, encoding="utf-8")
+    return {
+        "out": str(target),
+        "runs": [one.name for one in report.runs],
+        "pairs": [one.name for one in report.pairs],
+        "people": [one.name for one in report.people],
+        "between": [
+            {"first": one, "second": other} | found
+            for (one, other), found in report.between.items()
+        ],
+    }

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from foretaste.app.console import JsonOption, emit
+from foretaste.app.console import JsonOption, emit, say
 
 group = typer.Typer(help="Judge answers, and the judge itself.", no_args_is_help=True)
 
@@ -190,4 +190,22 @@ def compare(
     result = compared(first, second, by, margin, seed)
     if json_target != "-":
         print("\n".join(told_comparison(result)))
+    emit(result, json_target)
+
+
+@group.command("report")
+def report(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE…", help="Runs (.jsonl), and figures of `agree` (.json)."),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="A .html page, or .md text.")],
+    seed: Annotated[int, typer.Option(help="Of the intervals.")] = 0,
+    json_target: JsonOption = None,
+) -> None:
+    """One page that needs nothing else: tiers, agreement, calibration, worst cases, cost."""
+    from foretaste.app.judged import reported
+
+    result = reported(runs, out, seed)
+    say(f"Written: {out}")
     emit(result, json_target)

@@ -9,9 +9,31 @@ from typing import Any
 from foretaste.agents.wording.prompting import clean
 from foretaste.judge.batch.saved import Record
 from foretaste.judge.objects import MARKS, TIERS
+from foretaste.judge.report.gathered import Report
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|~])")  # what means something inside a line
 _SHOWN = 300  # characters of one text
+
+
+def markdown(report: Report) -> str:
+    """The whole report as text: what the page shows, without pictures."""
+    lines = ["# What the judge said", ""]
+    for run in report.runs:
+        lines += [f"## {escaped(run.name)}", "", *told(run.figures), ""]
+        if run.worst:
+            lines += ["### The worst cases", "", *worst_lines(run.worst), ""]
+    for pairs in report.pairs:
+        lines += [f"## {escaped(pairs.name)}", "", *told_pairs(pairs.figures), ""]
+    if report.between:
+        rows = [
+            (f"{one} – {other}", *(_some(found[key]) for key in _BETWEEN))
+            for (one, other), found in report.between.items()
+        ]
+        head = ("runs", "cases", "same tier", "κ", "κ quadratic", "Spearman")
+        lines += ["## Runs side by side", "", *table(head, rows), ""]
+    for one in report.people:
+        lines += [f"## {escaped(one.name)}: against people", "", *_against_people(one.figures), ""]
+    return "\n".join(lines)
 
 
 def told(run: dict[str, Any]) -> list[str]:
@@ -164,6 +186,28 @@ def position_line(run: dict[str, Any]) -> str:
 
 
 _SIDES = ("first", "tie", "second")
+_BETWEEN = ("n", "accuracy", "kappa", "kappa_quadratic", "spearman")
+
+
+def _against_people(figures: dict[str, Any]) -> list[str]:
+    """A judge beside trivial judges and people, and its calibration."""
+    rows = [(figures.get("judge", "judge"), figures), *figures["baselines"].items()]
+    if figures.get("human"):
+        rows.append(("one person and the others", figures["human"]))
+    cells = [
+        (name, _some(part.get("spearman")), _some(part.get("kappa_quadratic")))
+        for name, part in rows
+    ]
+    lines = table(("", "Spearman", "κ quadratic"), cells)
+    curve = (figures.get("calibration") or {}).get("curve")
+    if curve:
+        told = [(row["chance"], row["share"], row["n"]) for row in curve]
+        lines += ["", *table(("chance, as told", "share of good answers", "answers"), told)]
+    return lines
+
+
+def _some(value: float | None) -> Any:
+    return "–" if value is None else round(value, 4)
 
 
 def _segment_rows(run: dict[str, Any]) -> list[tuple[Any, ...]]:
