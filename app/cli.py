@@ -29,6 +29,7 @@ from foretaste.app.commands import (
     finetune_sft,
     judge,
     judge_people,
+    judge_policies,
     judge_probe,
     models,
     profile,
@@ -69,6 +70,7 @@ cli.add_typer(judge.group, name="judge")
 judge.group.command("agree")(judge_people.agree)
 judge.group.command("calibrate")(judge_people.calibrate)
 judge.group.command("probe")(judge_probe.probe)
+judge.group.command("policies")(judge_policies.policies)
 finetune.group.command("judge-head")(finetune_judge_head.judge_head)
 
 

@@ -1,0 +1,6 @@
+"""What a policy would have earned, from what another one showed: off-policy evaluation.
+
+* `log.py`         logged recommendations with propensities, and candidate policies, from tables
+* `estimators.py`  IPS, SNIPS, doubly robust, with intervals; SharpeRatio@k over candidates
+* `assess.py`      `judge policies`: estimated effect, judge's score and ranking metric in one table
+"""
