@@ -43,16 +43,19 @@ class RecentVectors:
             return self._inner.encode(texts, keep=False)
         out = np.empty((len(texts), self.dimension), dtype=np.float32)
         with self._guard:
-            rows = [self._known(text) for text in texts]
-            known = [place for place, row in enumerate(rows) if row is not None]
-            out[known] = self._vectors[[rows[place] for place in known]]
-        new = list(dict.fromkeys(texts[place] for place, row in enumerate(rows) if row is None))
-        if not new:
+            missing = []
+            for place, text in enumerate(texts):
+                row = self._known(text)
+                if row is None:
+                    missing.append(place)
+                else:
+                    out[place] = self._vectors[row]
+        if not missing:
             return out
+        new = list(dict.fromkeys(texts[place] for place in missing))
         made = dict(zip(new, self._inner.encode(new, keep=False), strict=True))
-        for place, row in enumerate(rows):
-            if row is None:
-                out[place] = made[texts[place]]
+        for place in missing:
+            out[place] = made[texts[place]]
         with self._guard:
             for text, vector in made.items():
                 self._vectors[self._room(text)] = vector

@@ -7,8 +7,10 @@ to the embedder as a real model's would be.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import re
+import time
 from typing import Any
 
 from foretaste.agents.wording.schemas import (
@@ -25,14 +27,38 @@ _NUMBER = re.compile(r"(\d+)[.:)]? $")
 
 
 class InstantModel:
-    """Answers from the entities of the prompt, in no time."""
+    """Answers from the entities of the prompt, at once or after the same time always.
+
+    Args:
+        takes_s: seconds that every answer takes.
+    """
 
     name = "instant"
+
+    def __init__(self, takes_s: float = 0.0) -> None:
+        self._takes_s = takes_s
+        self._calls: list[float] = []  # when each began
 
     async def ask(self, ask: Ask[Parsed]) -> Answer[Parsed]:
         """An object of the schema; usage is zero."""
         said = ask.schema.model_validate(_said(ask))
+        self._calls.append(time.perf_counter())
+        if self._takes_s:
+            await asyncio.sleep(self._takes_s)
         return Answer(said, said.model_dump_json(), Usage())
+
+    def busy_s(self) -> float:
+        """Seconds during which it had a call to answer since this was asked last.
+
+        Calls at the same time count once. A call lasts `takes_s`: what the caller takes longer to
+        notice its answer is the caller's.
+        """
+        spent, until = 0.0, 0.0
+        for began in sorted(self._calls):
+            spent += max(0.0, began + self._takes_s - max(until, began))
+            until = max(until, began + self._takes_s)
+        self._calls.clear()
+        return spent
 
     async def close(self) -> None:
         """Nothing is held."""
