@@ -7,7 +7,7 @@ from pathlib import Path
 
 from foretaste.data.errors import ModelError
 from foretaste.data.files import home, locked, read_json, safe_name, subfolder, write_json
-from foretaste.serving.embedder import fingerprint_of
+from foretaste.serving.embedder import fingerprint_of, load_embedder
 from foretaste.serving.hybrid_adaptor import RECORD, Adaptor, load_adaptor
 from foretaste.serving.store import model_folder
 
@@ -59,8 +59,6 @@ def fitting_adaptor(name: str, model: str) -> Path:
     Raises:
         ModelError: there is none, or it was trained for another language model.
     """
-    from foretaste.serving.embedder import load_embedder
-
     folder = adaptor_folder(name)
     adaptor = load_adaptor(folder)
     embedder = load_embedder(adaptor.belongs.embedder)

@@ -17,7 +17,7 @@ from foretaste.agents.wording.schemas import PlannerAnswer
 from foretaste.data.errors import UnreadableAnswer
 from foretaste.data.progress import meter
 from foretaste.serving.chat import Ask, ChatModel, Entity, Message, Usage
-from foretaste.serving.hybrid_chat import AdaptedEntities
+from foretaste.serving.hybrid_prompt import EntityVectors
 
 FORMS = ("text", "hybrid")
 
@@ -34,7 +34,7 @@ class Forms:
 
     text: ChatModel
     hybrid: ChatModel
-    vectors: AdaptedEntities
+    vectors: EntityVectors
 
     def named(self) -> dict[str, ChatModel]:
         """Form → what asks in it."""
