@@ -69,8 +69,19 @@ def check_sentence(
     Raises:
         CheckFailed: with what is wrong, in words that a model can act on.
     """
+    _worded(language.stems(text))
+    check_facts(text, item, chosen, language, known=known)
+    return " ".join(text.split())
+
+
+def check_facts(
+    text: str, item: Thing, chosen: Sequence[Thing], language: Language, *, known: str = ""
+) -> None:
+    """Whether everything that a sentence says is a fact, however it is worded.
+
+    Arguments and errors as of `check_sentence`.
+    """
     said = language.stems(text)
-    _worded(said)
     names = _names(item, chosen, language)
     mentions = _mentions(said, names, language.glue | language.claims)
     _founded(text, said, mentions, language, known)
@@ -80,7 +91,6 @@ def check_sentence(
     _unmixed(mentions, clauses)
     _attributed(said, mentions, language)
     _chosen(said, mentions, clauses, language)
-    return " ".join(text.split())
 
 
 def _worded(said: list[str]) -> None:

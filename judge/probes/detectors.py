@@ -16,7 +16,7 @@ from typing import Literal, get_args
 
 from foretaste.agents.explaining.facts import CALENDAR, thing_of
 from foretaste.agents.explaining.languages import Language, language
-from foretaste.agents.explaining.sentence_guard import Thing, check_sentence
+from foretaste.agents.explaining.sentence_guard import Thing, check_facts
 from foretaste.agents.retrieval.tools import Tools
 from foretaste.agents.wording.asking import CheckFailed
 from foretaste.agents.wording.lexicon import words
@@ -25,7 +25,9 @@ from foretaste.judge.probes.pages import Page
 
 Kind = Literal["factual", "foreign", "repeated", "empty", "unsafe", "shuffled", "out_of_season"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-_MARKUP = re.compile(r"<\s*/?\s*[a-z!]|javascript:|https?://|www\.|\S+@\S+\.\w{2,}|\{\{", re.IGNORECASE)
+_MARKUP = re.compile(
+    r"<\s*/?\s*[a-z!]|javascript:|https?://|www\.|\S+@\S+\.\w{2,}|\{\{", re.IGNORECASE
+)
 _FEWEST = 2  # words of a text that says something
 #: Words of the calendar that mean the same time.
 _SAME = (
@@ -111,14 +113,13 @@ class Detectors:
                 continue
             try:
                 chosen = self._named(page, place.text)
-                known = f"{place.known} {' '.join(page.environment)}"
-                check_sentence(place.text, self._thing(row), chosen, self._language, known=known)
+                known = f"{place.known} {' '.join(self._moments(page))}"
+                check_facts(place.text, self._thing(row), chosen, self._language, known=known)
             except CheckFailed as problem:
                 yield Finding("factual", number, str(problem))
 
     def _seasons(self, page: Page) -> Iterator[Finding]:
-        today = set(words(" ".join(page.environment)))
-        named = {one for same in _SAME if same & today for one in same} | (today & CALENDAR)
+        named = self._moments(page)
         if not named:
             return
         for number, place in enumerate(page.places):
@@ -133,6 +134,11 @@ class Detectors:
             return
         if self._fit.foreign(features_of(self._tools, [page]))[0]:
             yield Finding("foreign", None, "the items hardly suit what this person chose")
+
+    def _moments(self, page: Page) -> set[str]:
+        """Seasons and holidays that a page may name."""
+        today = set(words(" ".join(page.environment))) & CALENDAR
+        return {one for same in _SAME if same & today for one in same} | today
 
     def _belongs(self, page: Page, number: int) -> int | None:
         """The place whose item this sentence names while it does not name its own."""

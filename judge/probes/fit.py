@@ -1,7 +1,7 @@
 """Whether the items of a page suit a history: a few figures of fit, and a small head over them.
 
 The head is a logistic regression, fitted to clean pages against other users' items for the same
-people; its threshold is a quantile of clean pages, so the share of false alarms is chosen.
+people. Its threshold tells the two best apart, and lies in the middle where they lie apart.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from foretaste.judge.probes.pages import Page
 Floats = NDArray[np.float64]
 NEWEST = 30  # events of a history that are looked at
 FEATURES = 8
-ALARMS = 0.02  # share of clean pages of the fitting part that may be called foreign
+ALARMS = 0.01  # share of clean pages of the fitting part that may be called foreign
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,20 @@ def fit_head(own: Floats, foreign: Floats, seed: int) -> FitHead:
     truth = np.repeat([1, 0], [len(own), len(foreign)])
     model = LogisticRegression(C=1.0, random_state=seed).fit((both - centre) / spread, truth)
     weights = np.asarray(model.coef_[0], dtype=np.float64)
-    scores = ((own - centre) / spread) @ weights
-    return FitHead(centre, spread, weights, float(np.quantile(scores, ALARMS)))
+    scores = ((both - centre) / spread) @ weights
+    return FitHead(centre, spread, weights, _between(scores[truth == 1], scores[truth == 0]))
+
+
+def _between(own: Floats, foreign: Floats) -> float:
+    """The score below which the fewest of both are told wrongly, at most `ALARMS` of the own."""
+    low = float(np.quantile(own, ALARMS))
+    ranked = np.unique(np.concatenate([own, foreign]))
+    cuts = (ranked[:-1] + ranked[1:]) / 2
+    cuts = cuts[cuts <= low]
+    if not len(cuts):
+        return low
+    wrong = [float(np.mean(own < cut) + np.mean(foreign >= cut)) for cut in cuts]
+    return float(cuts[int(np.argmin(wrong))])
 
 
 def _features(tools: Tools, page: Page) -> Floats:
