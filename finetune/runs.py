@@ -199,13 +199,13 @@ def peak_mb() -> int:
     return round(peak / (1e6 if sys.platform == "darwin" else 1e3))
 
 
-def matmul_flops(size: int = 1024, seconds: float = 0.3) -> float:
-    """Floating-point operations a second of a large float32 product on torch's threads: the best
-    that this machine does, which training is compared with.
+def matmul_flops(size: int = 1024, seconds: float = 0.3, kind: str = "float32") -> float:
+    """Floating-point operations a second of a large product on torch's threads: the best that this
+    machine does in arithmetic of this kind, which training is compared with.
     """
     import torch
 
-    left, right = torch.randn(size, size), torch.randn(size, size)
+    left, right = (torch.randn(size, size).to(getattr(torch, kind)) for _ in range(2))
     best, start = float("inf"), time.perf_counter()
     while time.perf_counter() - start < seconds:
         begin = time.perf_counter()

@@ -28,6 +28,7 @@ from foretaste.serving.interest import (
     Record,
     base_fingerprint,
     base_folder,
+    low_precision,
     publish_interest,
 )
 from foretaste.serving.interest_folder import KIND
@@ -144,6 +145,7 @@ def _finish(job: Job, run: Run, loop: InterestLoop, found: Probe) -> dict[str, A
     draw(figures, course.curve, run.folder)
     model = _mixed(job, model)
     folder = publish_interest(job.dataset.name, model)
+    kind = str(low_precision()).removeprefix("torch.")
     rate = course.events * found.speed.flops_per_event / max(course.train_s, 1e-9)
     result = {
         "dataset": job.dataset.name,
@@ -159,7 +161,8 @@ def _finish(job: Job, run: Run, loop: InterestLoop, found: Probe) -> dict[str, A
         "expected_s": round(found.estimate.seconds, 1),
         "wall_s": round(course.wall_s + time.perf_counter() - start, 1),
         "peak_mb": peak_mb(),
-        "flops_fraction": round(rate / matmul_flops(), 3),
+        "flops_fraction": round(rate / matmul_flops(kind=kind), 3),
+        "arithmetic": kind,
         "run": run.folder.name,
         "folder": folder.name,
     }
