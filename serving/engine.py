@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
+from foretaste.data.errors import InputError
 from foretaste.serving.adapters import Adapters, check_adapter, listed
+from foretaste.serving.arithmetic import usable_cores
 from foretaste.serving.chat import ChatModel
 from foretaste.serving.engine_config import DEFAULT_MODEL, EngineConfig
 
@@ -37,8 +39,48 @@ async def open_chat(config: EngineConfig) -> AsyncIterator[ChatModel]:
         async with _closing(await TransformersChat.load(config)) as chat:
             yield chat
     else:
+        async with _own_vllms(config, client) as chat:
+            yield chat
+
+
+@asynccontextmanager
+async def _own_vllms(
+    config: EngineConfig, client: Callable[..., ChatModel]
+) -> AsyncIterator[ChatModel]:
+    """As many vLLM as `config` says, started at the same time, behind one client."""
+    from foretaste.serving.replicas import ReplicatedChat, usual_replicas
+
+    count = usual_replicas(config) if config.restart else config.replicas or 1
+    if count == 1:
         async with _own_vllm(config, client) as chat:
             yield chat
+        return
+    if config.cores is not None:
+        raise InputError(
+            "engine.cores binds one server; leave it out, or set engine.replicas=1 beside it."
+        )
+    async with AsyncExitStack() as stack:
+        starting = (
+            stack.enter_async_context(_own_vllm(one, client)) for one in shares(config, count)
+        )
+        done = await asyncio.gather(*starting, return_exceptions=True)
+        for one in done:
+            if isinstance(one, BaseException):
+                raise one
+        yield ReplicatedChat([one for one in done if not isinstance(one, BaseException)])
+
+
+def shares(config: EngineConfig, count: int) -> list[EngineConfig]:
+    """The settings of each of `count` servers: its threads, and a port of its own if one was named.
+
+    >>> [(one.threads, one.port) for one in shares(EngineConfig(threads=3, port=9000), 2)]
+    [(3, 9000), (3, 9001)]
+    """
+    threads = config.threads or max(1, usable_cores() // count)
+    return [
+        config.model_copy(update={"threads": threads, "port": config.port and config.port + number})
+        for number in range(count)
+    ]
 
 
 @asynccontextmanager

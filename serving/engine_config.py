@@ -49,7 +49,14 @@ class EngineConfig(BaseModel):
     threads: int | None = Field(
         None,
         ge=1,
-        description="CPU threads of the model; None leaves one core to the rest of the program.",
+        description="CPU threads of each server of the model; None shares the cores out among them, "
+        "or leaves one core to the rest of the program.",
+    )
+    replicas: int | None = Field(
+        None,
+        ge=1,
+        description="vLLM servers of the model, which share out the asks. None: for a server that "
+        "runs on, one a core, at most two, as far as memory allows; one otherwise.",
     )
     dtype: Literal["bfloat16", "float16", "float32"] = Field(
         "bfloat16",

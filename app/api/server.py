@@ -32,6 +32,7 @@ from foretaste.data.errors import InputError
 from foretaste.data.ledger import Ledger, ledger_path
 from foretaste.data.settings import groups_known, override
 from foretaste.data.store import load_dataset
+from foretaste.serving.replicas import ReplicatedChat
 from foretaste.serving.vllm_supervisor import SupervisedChat
 
 _PROBE_S = 2.0
@@ -99,14 +100,14 @@ async def open_service(serving: Serving) -> AsyncGenerator[Service]:
         if serving.endpoint is not None:
             client = await stack.enter_async_context(httpx.AsyncClient(timeout=_PROBE_S))
             watched = Engine(tools.model, endpoint_probe(client, serving.endpoint))
-        elif isinstance(tools.model, SupervisedChat):
+        elif isinstance(tools.model, SupervisedChat | ReplicatedChat):
             watched = supervised_engine(tools.model)
         service = Service(live, watched, config)
         await service.warm_up()
         yield service
 
 
-def supervised_engine(chat: SupervisedChat) -> Engine:
+def supervised_engine(chat: SupervisedChat | ReplicatedChat) -> Engine:
     """An engine that is started again when it ends, and says when it will be there."""
 
     async def answers() -> bool:

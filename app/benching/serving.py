@@ -22,6 +22,7 @@ from foretaste.data.settings import groups_known, override
 from foretaste.data.store import load_dataset
 from foretaste.serving.embedder import load_embedder
 from foretaste.serving.engine import EngineConfig
+from foretaste.serving.replicas import usual_replicas
 
 PARTS = ("users", "overhead", "prefill", "index")
 _HISTORY = 20  # events that a user needs to be measured with
@@ -88,12 +89,14 @@ def some_users(dataset: Dataset, count: int) -> list[str]:
 def _users(bench: Bench, config: EngineConfig, tools: Tools, users: list[str]) -> dict[str, Any]:
     other = config.model_copy(update={"engine": "transformers"})
     alone = users[: bench.sequential or len(users)]
-    at_once = asyncio.run(engines.users_per_minute(tools, config, users, at_once=True))
+    served = config.model_copy(update={"replicas": usual_replicas(config)})
+    at_once = asyncio.run(engines.users_per_minute(tools, served, users, at_once=True))
     sequential = asyncio.run(engines.users_per_minute(tools, other, alone, at_once=False))
     return {
         "concurrent": round(at_once, 2),
         "sequential_transformers": round(sequential, 2),
         "ratio": round(at_once / sequential, 2),
+        "replicas": served.replicas,
         "users": len(users),
         "sequential_users": len(alone),
     }
