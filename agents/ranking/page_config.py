@@ -45,6 +45,9 @@ class PageSettings(BaseModel, frozen=True, extra="forbid"):
     trend_days: float = Field(
         30.0, gt=0, description="days of the window of fresh and trending items"
     )
+    pulse_weight: float = Field(
+        0.005, ge=0, description="weight of what is fresh or rises beside the rule's 1"
+    )
     towers_mix: float | None = Field(
         None, ge=0, le=1, description="weight of the user's vectors against the tags' in the towers"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from foretaste.agents.objects import Candidate, Placement, Recommendation
 from foretaste.agents.ranking.page import Offer, Page, Placed, lay_out, pool_size
@@ -12,8 +12,8 @@ from foretaste.serving.index.fusion import RANK_OFFSET
 
 # Chosen on validation users of two data sets (docs/ranking-page.md): untrained tags order a page
 # worse than the rule does, so they only break near ties. A wish outweighs both, and beside a wish
-# what is popular only breaks ties. What is fresh or rises cannot be measured by leaving one out, as it
-# knows the future of most users, so it decides where nothing else does.
+# what is popular only breaks ties. The weight of what is fresh or rises is a setting: of two data sets
+# cut in time one gained from more of it and the other lost.
 WEIGHTS = {
     "collaborative": 1.0,
     "wish": 2.0,
@@ -21,9 +21,8 @@ WEIGHTS = {
     "towers": 0.05,
     "popular": 0.05,
     "tags": 0.01,
-    "trending": 0.005,
-    "fresh": 0.005,
 }
+PULSE = ("fresh", "trending")
 UTILITY = ("collaborative", "wish", "popular")
 # Hits per place of the rule's list fall off like place^-0.8 on both sets, and an item that several
 # tags found is chosen more often than one of the same place that no tag found.
@@ -42,17 +41,24 @@ def rank(tools: Tools, candidates: Sequence[Candidate], n: int) -> list[Recommen
         candidates: what the channels found, each item once.
         n: items wanted.
     """
+    weights = WEIGHTS | dict.fromkeys(PULSE, tools.config.pulse_weight)
     present = {channel for candidate in candidates for channel in candidate.ranks}
-    top = sum(WEIGHTS[channel] for channel in present) / (RANK_OFFSET + 1)
+    top = sum(weights[channel] for channel in present) / (RANK_OFFSET + 1)
     by_id = {candidate.item_id: candidate for candidate in candidates}
     beyond = tools.config.candidates + 1
-    offers = [_offer(tools, one, n, top) for one in _contenders(candidates, n, beyond)]
+    scores = {one.item_id: _score(one, weights) for one in candidates}
+    offers = [
+        _offer(tools, one, n, scores[one.item_id] / top)
+        for one in _contenders(candidates, scores, n, beyond)
+    ]
     page = lay_out(offers, n, tools.config)
     _tell(page)
-    return [_line(tools, placed, by_id[placed.offer.item_id]) for placed in page.places]
+    return [_line(tools, placed, by_id[placed.offer.item_id], weights) for placed in page.places]
 
 
-def _contenders(candidates: Sequence[Candidate], n: int, beyond: int) -> list[Candidate]:
+def _contenders(
+    candidates: Sequence[Candidate], scores: Mapping[str, float], n: int, beyond: int
+) -> list[Candidate]:
     """Those that may come onto the page: the best of what explores, and of the others."""
     room = pool_size(n)
     explorers: list[Candidate] = []
@@ -62,7 +68,7 @@ def _contenders(candidates: Sequence[Candidate], n: int, beyond: int) -> list[Ca
     explorers.sort(
         key=lambda one: (-predicted_conversion(one, beyond), one.ranks["tags"], one.item_id)
     )
-    others.sort(key=lambda one: (-_score(one), one.item_id))
+    others.sort(key=lambda one: (-scores[one.item_id], one.item_id))
     return others[:room] + explorers[:room]
 
 
@@ -87,13 +93,13 @@ def predicted_conversion(candidate: Candidate, beyond: int) -> float:
     return float(place**-_FALL * max(len(candidate.finds), 1) ** _LIFT)
 
 
-def _offer(tools: Tools, candidate: Candidate, n: int, top: float) -> Offer:
+def _offer(tools: Tools, candidate: Candidate, n: int, relevance: float) -> Offer:
     row = tools.dataset.row_of[candidate.item_id]
     explores = _explores(candidate, n)
     wanted = (RANK_OFFSET + 1) / (RANK_OFFSET + candidate.ranks["tags"]) if explores else 0.0
     return Offer(
         item_id=candidate.item_id,
-        relevance=_score(candidate) / top,
+        relevance=relevance,
         conversion=predicted_conversion(candidate, tools.config.candidates + 1),
         explores=explores,
         wanted=wanted,
@@ -103,13 +109,15 @@ def _offer(tools: Tools, candidate: Candidate, n: int, top: float) -> Offer:
     )
 
 
-def _line(tools: Tools, placed: Placed, candidate: Candidate) -> Recommendation:
+def _line(
+    tools: Tools, placed: Placed, candidate: Candidate, weights: Mapping[str, float]
+) -> Recommendation:
     offer = placed.offer
     return Recommendation(
         item_id=candidate.item_id,
         title=tools.dataset.titles[tools.dataset.row_of[candidate.item_id]],
         score=round(offer.relevance, 4),
-        channel=_channel(candidate, offer.explores),
+        channel=_channel(candidate, offer.explores, weights),
         tags=candidate.tags[:3],
         placement=Placement(
             relevance=round(offer.relevance, 4),
@@ -140,8 +148,8 @@ def _tell(page: Page) -> None:
         )
 
 
-def _score(candidate: Candidate) -> float:
-    return sum(WEIGHTS[channel] / (RANK_OFFSET + rank) for channel, rank in candidate.ranks.items())
+def _score(candidate: Candidate, weights: Mapping[str, float]) -> float:
+    return sum(weights[channel] / (RANK_OFFSET + rank) for channel, rank in candidate.ranks.items())
 
 
 def _explores(candidate: Candidate, n: int) -> bool:
@@ -153,9 +161,9 @@ def _explores(candidate: Candidate, n: int) -> bool:
     )
 
 
-def _channel(candidate: Candidate, explores: bool) -> str:
+def _channel(candidate: Candidate, explores: bool, weights: Mapping[str, float]) -> str:
     """The channel that put it on the page: for what explores the agents', else the heaviest."""
     if explores:
         return "tags"
     ranks = candidate.ranks
-    return max(ranks, key=lambda name: WEIGHTS[name] / (RANK_OFFSET + ranks[name]))
+    return max(ranks, key=lambda name: weights[name] / (RANK_OFFSET + ranks[name]))
