@@ -25,6 +25,8 @@ from foretaste.app.commands import (
     finetune_examples,
     finetune_interest,
     finetune_judge_head,
+    finetune_flywheel,
+    finetune_grpo,
     finetune_reward,
     finetune_sft,
     judge,
@@ -65,6 +67,8 @@ finetune.group.command("sft")(finetune_sft.sft)
 finetune.group.command("merge")(finetune_sft.merge)
 finetune.group.command("export")(finetune_sft.export)
 finetune.group.command("reward")(finetune_reward.reward)
+finetune.group.command("grpo")(finetune_grpo.grpo)
+finetune.group.command("flywheel")(finetune_flywheel.flywheel)
 cli.command("app")(app.app)
 cli.add_typer(judge.group, name="judge")
 judge.group.command("agree")(judge_people.agree)

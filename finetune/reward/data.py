@@ -7,10 +7,10 @@ have. Or from a judge's verdicts on any answers.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -21,8 +21,12 @@ from foretaste.agents.retrieval.tools import Tools
 from foretaste.agents.wording.asking import CheckFailed
 from foretaste.agents.wording.lexicon import words
 from foretaste.data.errors import InputError
-from foretaste.finetune.moments import Moment
-from foretaste.judge.objects import Case, Judgement
+from foretaste.finetune.moments import Side
+from foretaste.judge.batch.cases import CaseFile
+from foretaste.judge.batch.saved import read_records
+from foretaste.judge.objects import Target
+from foretaste.judge.reward import answer_of
+from foretaste.judge.reward import context_of as context_of_case
 from foretaste.serving.reward import context_of
 
 TIERS = {"B": 0, "A": 1, "S": 2}
@@ -47,7 +51,7 @@ class Group:
     tiers: tuple[int, ...]
 
 
-def in_hindsight(moments: Sequence[Moment], tools: Tools, each: int, seed: int) -> Iterator[Group]:
+def in_hindsight(moments: Sequence[Side], tools: Tools, each: int, seed: int) -> Iterator[Group]:
     """One group a moment: tags that the future confirms, tags of the past, and bad ones.
 
     All tags of people are made by the same rule, so that their form betrays no tier.
@@ -74,7 +78,7 @@ def in_hindsight(moments: Sequence[Moment], tools: Tools, each: int, seed: int) 
 class _Maker:
     """The tags of one moment."""
 
-    def __init__(self, moment: Moment, tools: Tools, each: int) -> None:
+    def __init__(self, moment: Side, tools: Tools, each: int) -> None:
         self.moment, self._tools, self._each = moment, tools, each
         prompt = expert_messages(tools, moment.reader, moment.persona)
         self.context = context_of(prompt[-1].text)
@@ -143,21 +147,23 @@ class _Maker:
 def from_verdicts(cases: Path, verdicts: Path) -> list[Group]:
     """Groups of a judge's verdicts: `judge run --in CASES --out VERDICTS`, joined by id.
 
-    A case's context, profile and history, a line each, are the context; cases of one `group` with the
-    same context are held against each other. What the judge could not read is left out.
+    Cases of one `group` of which the same is known are held against each other; their context is
+    what the reward model reads when it judges (`judge.reward.context_of`). What the judge could not
+    read is left out.
 
     Raises:
         InputError: a file cannot be read, or no two answers of a group have different tiers.
     """
-    tiers = {row.id: row.tier for row in map(Judgement.model_validate_json, _lines(verdicts))}
+    records = {record.id: record for record in read_records(verdicts)}
+    target = next((one.made_of.get("target", "") for one in records.values()), "")
     found: dict[tuple[str, str], dict[str, int]] = {}
-    for case in map(Case.model_validate_json, _lines(cases)):
-        tier = tiers.get(case.id)
-        if tier is None:
+    for case in CaseFile(cases, cast(Target, target or "explanation")):
+        record = records.get(case.id)
+        if record is None or record.tier is None:
             continue
-        context = "\n".join((*case.context, *case.profile, *case.history))
+        context = context_of_case(case)
         answers = found.setdefault((case.group or case.id, context), {})
-        answers.setdefault("; ".join(case.answer), TIERS[tier])
+        answers.setdefault(answer_of(case), TIERS[record.tier])
     groups = [
         Group(owner, context, tuple(answers), tuple(answers.values()))
         for (owner, context), answers in found.items()
@@ -169,21 +175,3 @@ def from_verdicts(cases: Path, verdicts: Path) -> list[Group]:
             "answers to each context, with the same `group`."
         )
     return groups
-
-
-def _lines(path: Path) -> Iterator[str]:
-    """The filled lines of a JSONL file."""
-    try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    try:
-                        json.loads(line)
-                    except ValueError as error:
-                        raise InputError(
-                            f"Line {number} of {path} is not JSON ({error}); "
-                            "give files of `foretaste judge run`."
-                        ) from error
-                    yield line
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); check the path.") from error

@@ -1,0 +1,9 @@
+"""Constrained reinforcement learning of the experts: GRPO with gates (RecGPT-V2, arXiv 2512.14503, 3.2).
+
+* `config.py`    settings and presets
+* `rewards.py`   accuracy, alignment, diversity, length; constrained (CRS) and summed (SUM)
+* `scoring.py`   what an answer earns: its tags, their categories, vectors and reward-model scores
+* `rollout.py`   sampling on the CPU: batched, prefixes shared, held to the JSON schema
+* `alarm.py`     when training collapses
+* `train.py`     a whole run: thresholds, estimate, TRL's GRPOTrainer, resume, export
+"""

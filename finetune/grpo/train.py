@@ -1,0 +1,289 @@
+"""`foretaste finetune grpo`: from a supervised adapter to a reinforced one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from foretaste.agents.config import AgentsConfig
+from foretaste.agents.reasoning.expert import expert_messages
+from foretaste.agents.retrieval.tools import Tools, load_tools
+from foretaste.agents.wording import prompting
+from foretaste.agents.wording.schemas import ExpertAnswer, with_room
+from foretaste.data.errors import InputError
+from foretaste.data.files import safe_name, subfolder
+from foretaste.data.progress import meter, note
+from foretaste.data.store import load_dataset
+from foretaste.finetune.grpo.config import GrpoConfig
+from foretaste.finetune.grpo.keeper import Course, Keeper, restore
+from foretaste.finetune.grpo.policy import tokens_of
+from foretaste.finetune.grpo.rewards import Thresholds, quantiles
+from foretaste.finetune.grpo.rollout import MergedCopy, Writer
+from foretaste.finetune.grpo.scoring import (
+    Aligner,
+    Leaves,
+    Question,
+    Scored,
+    Scoring,
+    summary,
+)
+from foretaste.finetune.grpo.trainer import build, one_pass
+from foretaste.finetune.language_model import (
+    Loaded,
+    adapter_record,
+    export_adapter,
+    load_base,
+    load_lora_state,
+    with_adapter,
+)
+from foretaste.finetune.moments import moments
+from foretaste.finetune.runs import Estimate, Run, open_run, peak_mb, stoppable
+from foretaste.serving.adapters import check_adapter
+from foretaste.serving.reward import RewardModel, context_of, reward_folder
+from foretaste.serving.shipped import adapter_folder
+
+KIND = "grpo"
+_MAX_RANK = 256
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training.
+
+    Attributes:
+        config: settings.
+        loaded: the policy: base model and the adapter that is trained further.
+        questions: prompts in the order of the steps, `config.batch_prompts` a step.
+        held: prompts of other people that choose the checkpoint.
+        scoring: what answers earn.
+        writer: samples answers.
+        copy: the policy with its LoRA added in, or None to sample from the policy itself.
+    """
+
+    config: GrpoConfig
+    loaded: Loaded
+    questions: list[Question]
+    held: list[Question]
+    scoring: Scoring
+    writer: Writer
+    copy: MergedCopy | None
+
+    def sampler(self) -> Any:
+        """The model that answers are sampled from, as the policy is now."""
+        return self.copy.refresh() if self.copy else self.loaded.model
+
+    def texts(self, questions: Sequence[Question], temperature: float, seed: int) -> list[str]:
+        """One answer to each question; equal neighbours share their prompt."""
+        prompts = [tokens_of(self.loaded.tokenizer, question.prompt) for question in questions]
+        self.loaded.model.eval()
+        written = self.writer.write(self.sampler(), prompts, temperature, seed)
+        self.loaded.model.train()
+        texts: list[str] = self.loaded.tokenizer.batch_decode(written, skip_special_tokens=True)
+        return texts
+
+    def answers(self, questions: Sequence[Question], temperature: float, seed: int) -> list[Scored]:
+        """What one answer to each question earns."""
+        return self.scoring.score(questions, self.texts(questions, temperature, seed))
+
+
+def train(
+    name: str,
+    adapter: str,
+    config: GrpoConfig,
+    out: str,
+    resume: bool = False,
+    tools: Tools | None = None,
+    aligner: Aligner | Path | None = None,
+) -> dict[str, Any]:
+    """Reinforce an adapter's experts, and export the best checkpoint into `<home>/adapters/<out>`.
+
+    Args:
+        name: of an imported data set.
+        adapter: the supervised adapter: name in the store, of a shipped one, or a folder.
+        config: settings.
+        out: name of what comes out.
+        resume: go on where an earlier try with the same settings stopped.
+        tools: of the agents; loaded with the adapter's own settings when None.
+        aligner: the reward model or its folder; the one in use for the data set when None.
+
+    Returns:
+        The result that is saved with the run: thresholds, validation of the start and of the best
+        step, why it ended, wall_s, peak_mb, best_step (0: nothing was better than the start).
+
+    Raises:
+        InputError: no adapter, no reward model, nobody to learn from, or no room.
+        KeyboardInterrupt: somebody asked to stop; the state is saved.
+    """
+    start = time.perf_counter()
+    safe_name(out)
+    torch.set_num_threads(config.threads)
+    folder = adapter_folder(adapter)
+    record, dataset = adapter_record(folder), load_dataset(name)
+    given = reward_folder(name) if aligner is None else aligner
+    rewards = given.name if isinstance(given, Path) else ""
+    settings = {
+        "config": config.model_dump(),
+        "adapter": check_adapter(folder, _MAX_RANK),
+        "reward_model": rewards,
+        "data": dataset.info.fingerprint,
+        "prompts": prompting.fingerprint(),
+    }
+    run = open_run(KIND, name, settings, resume)
+    if resume and (result := run.finished()):
+        note(f"This run is finished; its result stands in {run.folder}.")
+        return result
+    agents = AgentsConfig.model_validate(record.get("agents", {}))
+    tools = tools or load_tools(dataset, agents)
+    judge = RewardModel.load(given) if isinstance(given, Path) else given
+    base = load_base(config.base or record.get("base") or _no_base(adapter))
+    loaded = with_adapter(base, folder, trained=True)
+    job = prepare(config, loaded, tools, judge)
+    with stoppable() as stop:
+        course, tensors = _course(run, resume)
+        estimate = _measured(job, course)
+        estimate.check(run.folder)
+        with meter("Reinforcing", config.steps - course.step, "steps") as progress:
+            keeper = Keeper(
+                job.loaded, config, run, course, stop, progress, _validation(job, course)
+            )
+            trainer = build(job, keeper, run.folder / "trl")  # remembers the start as its reference
+            if tensors:
+                restore(loaded, keeper, tensors)
+            if course.step < config.steps and not course.ended:
+                trainer.train()
+        if keeper.interrupted:
+            note("Saved; the same command with --resume goes on from here.")
+            raise KeyboardInterrupt
+    load_lora_state(loaded.model, keeper.best)
+    result = _result(job, course, estimate, start) | {"start": adapter, "reward_model": rewards}
+    target = subfolder("adapters") / out
+    about = {key: value for key, value in record.items() if key not in ("sha256", "base")}
+    digest = export_adapter(loaded, target, about | {"reinforced": {"dataset": name, **result}})
+    result |= {"adapter": out, "folder": str(target), "sha256": digest, "run": run.folder.name}
+    run.finish(result)
+    return result
+
+
+def prepare(config: GrpoConfig, loaded: Loaded, tools: Tools, aligner: Aligner | None) -> Job:
+    """Prompts, what is right for each, and everything that answers are made and scored with.
+
+    Raises:
+        InputError: too few people.
+    """
+    leaves = Leaves(tools)
+    wanted = config.prompts + config.validation_prompts
+    found = list(islice(questions(tools, leaves, config), wanted))
+    if len(found) < 2:
+        raise InputError(
+            f"Two people or more were expected whose next items have categories, and "
+            f"{tools.dataset.name} has {len(found)}; import more interactions or categories."
+        )
+    held = min(config.validation_prompts, len(found) // 2)
+    learnt = found[: len(found) - held]
+    count = config.steps * config.batch_prompts
+    in_order = [learnt[place % len(learnt)] for place in range(count)]
+    schema = with_room(ExpertAnswer, tools.config.tags)
+    vocabulary = loaded.model.config.vocab_size
+    return Job(
+        config,
+        loaded,
+        in_order,
+        found[len(found) - held :],
+        Scoring(tools, leaves, aligner, config, schema),
+        Writer(loaded.tokenizer, vocabulary, schema, config.max_tokens),
+        MergedCopy(loaded.model) if config.merged else None,
+    )
+
+
+def questions(tools: Tools, leaves: Leaves, config: GrpoConfig) -> Iterator[Question]:
+    """One question a person: the expert's prompt as it is served, and the categories that came next."""
+    for side in moments(tools, config.future, config.seed):
+        wanted = leaves.of_items(side.future)
+        if wanted:
+            messages = expert_messages(tools, side.reader, side.persona)
+            turns = tuple({"role": turn.role, "content": turn.text} for turn in messages)
+            yield Question(
+                side.owner,
+                turns,
+                context_of(messages[-1].text),
+                wanted,
+                side.next_rows,
+                tuple(tools.dataset.rows(list(side.persona.evidence))),
+            )
+
+
+def _course(run: Run, resume: bool) -> tuple[Course, dict[str, Any]]:
+    """How far an earlier try came, with its tensors; the beginning without one."""
+    state = run.load_state() if resume else None
+    if state is None:
+        return Course(), {}
+    tensors, facts = state
+    course = Course(**facts["course"])
+    note(f"Going on after step {course.step}.")
+    return course, tensors
+
+
+def _measured(job: Job, course: Course) -> Estimate:
+    """Let the first model answer: that sets τ (kept on resume) and tells what a step takes."""
+    config = job.config
+    some = job.questions[: config.threshold_prompts]
+    asked = [question for question in some for _ in range(config.group)]
+    start = time.perf_counter()
+    if not course.thresholds:
+        scored = job.answers(asked, config.temperature, config.seed)
+        course.thresholds = quantiles([one.rewards for one in scored], config.quantile).model_dump()
+        note(f"Thresholds of the gates: {course.thresholds}")
+    else:
+        asked = asked[: config.group * config.batch_prompts]
+        job.answers(asked, config.temperature, config.seed)
+    answer_s = (time.perf_counter() - start) / len(asked)
+    batch = config.group * config.batch_prompts
+    pass_s = one_pass(job) * batch / config.micro
+    left = config.steps - course.step
+    validations = left // config.validate_every + 1
+    seconds = left * (batch * answer_s + pass_s) + validations * len(job.held) * answer_s
+    return Estimate(seconds, peak_mb() + 300, 100)
+
+
+def _validation(job: Job, course: Course) -> Callable[[], dict[str, float]]:
+    """Measures the policy on the held prompts, greedily: mean reward and its parts."""
+
+    def measure() -> dict[str, float]:
+        thresholds = Thresholds.model_validate(course.thresholds)
+        scored = job.answers(job.held, 0.0, job.config.seed)
+        combined = [job.scoring.combined(one.rewards, thresholds) for one in scored]
+        return summary(scored, combined, thresholds)
+
+    return measure
+
+
+def _result(job: Job, course: Course, estimate: Estimate, start: float) -> dict[str, Any]:
+    """What came of it, and what it cost."""
+    return {
+        "combine": job.config.combine,
+        "thresholds": course.thresholds,
+        "prompts": len({question.owner for question in job.questions}),
+        "validation_prompts": len(job.held),
+        "steps": course.step,
+        "best_step": course.best_step,
+        "ended": course.ended or "all steps are done",
+        "validation": {"start": course.validation[0], "best": course.best_row()},
+        "completion_tokens_per_s": round(course.tokens / max(course.rollout_s, 1e-9), 1),
+        "rollout_s": round(course.rollout_s, 1),
+        "expected_s": round(estimate.seconds, 1),
+        "wall_s": round(course.wall_s + time.perf_counter() - start, 1),
+        "peak_mb": peak_mb(),
+        "seed": job.config.seed,
+    }
+
+
+def _no_base(adapter: str) -> str:
+    raise InputError(
+        f"The adapter {adapter} does not say which model it is of; give --set grpo.base=MODEL."
+    )
