@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 from foretaste.data.histories import Histories
 from foretaste.serving.interest import Interest
 from foretaste.serving.interest_ranker import MixRecord
-from foretaste.serving.rules.base import FittedRule, Scorer, Scores, recency, zscores
-from foretaste.serving.rules.recipes import Material, fit
+from foretaste.serving.rules.base import Constants, FittedRule, Scorer, Scores, recency, zscores
+from foretaste.serving.rules.recipes import Material, fit, start_of
+from foretaste.serving.rules.select import Choice
 from foretaste.serving.towers import item_facts
 
 PLAIN = ("transitions", "item_cosine", "bm25_last", "embedding_last", "popularity")
+_BY_VECTOR = "embedding_last"
 _DECAY, _NEWEST = 0.7, 20  # how the history is summed up that candidates are compared with
 _LIKE = ("text_last", "text_history", "facts_last", "facts_history")
 _FURTHER = ("rank", "popular", "popular_last", "length")
@@ -172,6 +174,15 @@ def mix_of(interest: Interest, material: Material, items: pl.DataFrame) -> Mix |
     return None if record is None else Mix(interest, record, material, items)
 
 
-def rules_read(rule: str) -> list[str]:
-    """The rules that a mix beside `rule` reads, each once."""
-    return list(dict.fromkeys((rule, *PLAIN)))
+def with_embedding(choice: Choice) -> Choice:
+    """A choice that was made without sentence vectors, and `embedding_last` as its search starts.
+
+    The search among rules without vectors is the one that serving has made already.
+    """
+    start = {_BY_VECTOR: start_of(_BY_VECTOR)}
+    return choice.model_copy(update={"constants": start | choice.constants})
+
+
+def rules_read(choice: Choice) -> dict[str, Constants]:
+    """Rule → constants of those that a mix beside the best one reads."""
+    return {name: choice.constants[name] for name in (choice.best, *PLAIN)}

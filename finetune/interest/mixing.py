@@ -7,7 +7,7 @@ person is ordered by the one network that did not learn from them, is a lower bo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from foretaste.data.dataset import Dataset
 from foretaste.data.splits import Cases, Split
 from foretaste.finetune.towers.measure import best_weight, ndcg
 from foretaste.serving.interest import Interest
-from foretaste.serving.interest_mix import Mix, rules_read
+from foretaste.serving.interest_mix import Mix, rules_read, with_embedding
 from foretaste.serving.interest_ranker import MixNet, MixRecord
 from foretaste.serving.rules.ranking import by_blocks
 from foretaste.serving.rules.recipes import Material
@@ -64,8 +64,9 @@ def fit_mix(dataset: Dataset, split: Split, model: Interest, vectors: Any, seed:
         vectors: (items, d) sentence vectors.
         seed: of folds and networks.
     """
-    material = Material(split.train, item_words(dataset.items), vectors)
-    choice = chosen(dataset, split, material)
+    material = Material(split.train, item_words(dataset.items))
+    choice = with_embedding(chosen(dataset, split, material))
+    material = replace(material, vectors=vectors)
     cases = sample(split.validation, CASES, seed)
     cases = cases.take(np.flatnonzero(cases.histories.lengths > 0))
     few = sample(cases, WEIGHED, seed)
@@ -73,7 +74,7 @@ def fit_mix(dataset: Dataset, split: Split, model: Interest, vectors: Any, seed:
     weight, tried = best_weight(rule, model, few, material.items)
     record = MixRecord(
         rule=choice.best,
-        constants={name: choice.constants[name] for name in rules_read(choice.best)},
+        constants=rules_read(choice),
         weight=weight,
         candidates=min(CANDIDATES, material.items),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ from foretaste.judge.ranking.evaluate import Protocol, evaluate_ranking
 from foretaste.judge.ranking.run import CHOICE, SENTENCES, versions
 from foretaste.serving.embedder import load_embedder
 from foretaste.serving.interest import Interest, load_interest, pointer_of, read_interest
-from foretaste.serving.interest_mix import mix_of
+from foretaste.serving.interest_mix import mix_of, with_embedding
 from foretaste.serving.rules.base import Scorer
 from foretaste.serving.rules.recipes import Material, rule_names
 from foretaste.serving.rules.select import Choice, chosen
@@ -81,8 +81,9 @@ def run(settings: Settings) -> dict[str, Any]:
     fitted = split.fitted_on(settings.fitted_on)
     model = _model(dataset, fitted, settings)
     vectors = load_embedder(model.record.embedder).encode(item_texts(dataset.items))
-    material = Material(split.train, item_words(dataset.items), vectors)
-    choice = chosen(dataset, split, material, settings.seed)
+    material = Material(split.train, item_words(dataset.items))
+    choice = with_embedding(chosen(dataset, split, material))
+    material = replace(material, vectors=vectors)
     material = material if settings.fitted_on == "train" else material.with_histories(fitted)
     methods = _methods(dataset, split, model, choice, material, wanted, settings)
     names = [method.name for method in methods]
