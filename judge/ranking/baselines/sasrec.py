@@ -48,12 +48,12 @@ class SasrecConfig(BaseModel, frozen=True):
     layers: int = 2
     heads: int = 2
     newest: int = 50
-    dropout: float = 0.5
+    dropout: float = 0.3
     negatives: int = 512
-    batch: int = 2048
+    batch: int = 512
     rate: float = 1e-3
     epochs: int = 60
-    patience: int = 5
+    patience: int = 6
     cases: int = 1000
     seed: int = 0
 
