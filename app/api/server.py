@@ -103,6 +103,7 @@ async def open_service(serving: Serving) -> AsyncGenerator[Service]:
         elif isinstance(tools.model, SupervisedChat | ReplicatedChat):
             watched = supervised_engine(tools.model)
         service = Service(live, watched, config)
+        stack.push_async_callback(service.close)
         await service.warm_up()
         yield service
 

@@ -15,11 +15,14 @@ from starlette.requests import Request as HttpRequest
 from foretaste.agents.objects import Request
 from foretaste.agents.online.live import Live
 from foretaste.agents.recommend import Run, result, stream
+from foretaste.agents.retrieval.tools import Tools
+from foretaste.agents.running.checkpoints import Thread
 from foretaste.app.api.config import ApiConfig
 from foretaste.app.api.errors import ClientLeft, Refused
 from foretaste.app.api.gate import Gate
 from foretaste.app.api.metrics import Metrics
 from foretaste.app.api.runs import Runs
+from foretaste.app.api.workshop import AskedFrom, Workshop
 from foretaste.data.errors import EngineError, EngineUnavailable, InputError
 from foretaste.data.feedback import Feedback
 from foretaste.serving.chat import ChatModel
@@ -72,7 +75,7 @@ class Service:
         self.live, self.engine, self.config = live, engine, config
         runs = config.runs or (RUNS_ALONE if engine.model is None else RUNS_WITH_MODEL)
         self.gate, self.runs = Gate(runs, config.waiting), Runs()
-        self.metrics = Metrics(self.gate)
+        self.metrics, self.workshop = Metrics(self.gate), Workshop()
         self.metrics.engine.set_function(lambda: float(self.engine.ready))
 
     async def recommend(
@@ -106,20 +109,37 @@ class Service:
         async with asyncio.timeout(self.config.deadline_s), self.gate.admitted(), kept as thread:
             done = thread is not None and thread.done
             model = self.engine.model if done else self._model()
-            tools, run = self.live.tools.with_model(model), Run()
             try:
-                async with aclosing(stream(tools, request, run, thread)) as steps:
-                    async for node, made in steps:
-                        if on_step is not None:
-                            on_step(node, made)
+                if thread is not None:  # its checkpoints belong to this loop
+                    tools = self.live.tools.with_model(model)
+                    made = await _worked_out(tools, request, on_step, thread, traced=traced)
+                else:
+                    made = await self._elsewhere(model, request, on_step, traced=traced)
             except EngineError:
                 self.engine.ready = self.engine.probe is None
                 raise
-            made_of = {"request_id": request_id, **result(tools, request, run, traced=traced)}
+        made_of = {"request_id": request_id, **made}
         if not done:
             self.metrics.count_run(made_of)
         await self._keep_shown(made_of)
         return made_of
+
+    async def _elsewhere(
+        self, model: ChatModel | None, request: Request, on_step: OnStep | None, *, traced: bool
+    ) -> dict[str, Any]:
+        """The result, worked out in the workshop; `on_step` is called on this loop."""
+        here = asyncio.get_running_loop()
+        tools = self.live.tools.with_model(model and AskedFrom(model, here))
+
+        def told(node: str, made: Mapping[str, Any]) -> None:
+            if on_step is not None:
+                here.call_soon_threadsafe(on_step, node, made)
+
+        return await self.workshop.run(_worked_out(tools, request, told, None, traced=traced))
+
+    async def close(self) -> None:
+        """End the workshop."""
+        await self.workshop.close()
 
     async def search(
         self, query: str, n: int, categories: tuple[str, ...] = ()
@@ -200,6 +220,23 @@ class Service:
         ]
         row = [made["request_id"], time.time(), made["user_id"] or "", json.dumps(page)]
         await asyncio.wrap_future(self.live.ledger.write((_ADD_PAGE, [row])))
+
+
+async def _worked_out(
+    tools: Tools,
+    request: Request,
+    on_step: OnStep | None,
+    thread: Thread | None,
+    *,
+    traced: bool,
+) -> dict[str, Any]:
+    """The result of one run, each of its steps told as it comes."""
+    run = Run()
+    async with aclosing(stream(tools, request, run, thread)) as steps:
+        async for node, made in steps:
+            if on_step is not None:
+                on_step(node, made)
+    return result(tools, request, run, traced=traced)
 
 
 async def while_connected(http: HttpRequest, work: Coroutine[Any, Any, Made]) -> Made:
