@@ -232,7 +232,7 @@ def chosen(material: Material, config: HeadConfig, held: Held) -> Choice:
         scores = _rows(labels, blended(held.machine[ridge], held.trees[count], share))
         return float(np.nan_to_num(spearman(scores, labels.labels), nan=-1.0))
 
-    return Choice(*max(product(held.machine, held.trees, config.shares), key=good))
+    return Choice(*max(product(sorted(held.machine), sorted(held.trees), config.shares), key=good))
 
 
 def machines(material: Material, rows: Ints, config: HeadConfig) -> Iterator[tuple[float, Machine]]:
