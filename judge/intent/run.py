@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,13 @@ from foretaste.data.progress import meter, note
 from foretaste.data.settings import groups_known, override
 from foretaste.judge.intent.cases import Asked, Which, asked_about
 from foretaste.judge.intent.figures import Hits, arm, hit_rates, hits, pair
+from foretaste.judge.intent.kept import arm_path, keep_arm, read_arm
 from foretaste.judge.intent.lists import Written, of_arm, untrained
+from foretaste.serving.adapters import check_adapter
 from foretaste.serving.engine import EngineConfig, open_chat
 from foretaste.serving.shipped import adapter_folder, record_of
 
-AT_ONCE = 16
+AT_ONCE = 24
 BASE, GROUNDED = "base", "grounded"
 PAIRS = (("sft", "base"), ("crs", "sft"), ("crs", "sum"), ("sum", "sft"))
 UNTRAINED = ("popular_categories", "own_categories", "rule_categories")
@@ -116,19 +119,34 @@ async def _arms(
     asked: Asked,
     engine: EngineConfig,
     names: Sequence[str],
-    folders: dict[str, Any],
+    folders: dict[str, Path],
     found: _Found,
 ) -> None:
-    """The twins alone, then every arm of the model."""
+    """The twins alone, then every arm of the model; arms that were measured before are read."""
     await _arm(settings, asked, asked.tools, GROUNDED, found)
-    if not names:
+    paths = {name: _path(settings, asked, engine, folders.get(name)) for name in names}
+    for name, path in paths.items():
+        if (written := read_arm(path)) is not None:
+            note(f"{name} was measured before; that is read again.")
+            _count(asked, found, name, written)
+    missing = [name for name in names if name not in found.written]
+    if not missing:
         return
     async with open_chat(engine) as chat:
-        for name in names:
+        for name in missing:
             adapter = name if name in folders else None
             config = asked.tools.config.model_copy(update={"adapter": adapter})
             tools = replace(asked.tools, config=config).with_model(chat)
             await _arm(settings, asked, tools, name, found)
+            keep_arm(paths[name], found.written[name])
+
+
+def _path(settings: Settings, asked: Asked, engine: EngineConfig, folder: Path | None) -> Path:
+    decides = settings.model_dump(include={"dataset", "users", "explained", "which", "seed"})
+    decides |= {"data": asked.tools.dataset.info.fingerprint, "rule": asked.tools.rule.name}
+    decides |= {"agents": asked.tools.config.model_dump(mode="json", exclude={"adapter"})}
+    decides |= engine.model_dump(include={"model", "engine", "endpoint", "dtype"})
+    return arm_path(decides | {"adapter": check_adapter(folder, 256) if folder else None})
 
 
 async def _arm(settings: Settings, asked: Asked, tools: Tools, name: str, found: _Found) -> None:
@@ -144,12 +162,14 @@ async def _arm(settings: Settings, asked: Asked, tools: Tools, name: str, found:
             return made
 
         everyone = [one(number, user) for number, user in enumerate(asked.users)]
-        found.written[name] = list(await asyncio.gather(*everyone))
+        _count(asked, found, name, list(await asyncio.gather(*everyone)))
+
+
+def _count(asked: Asked, found: _Found, name: str, written: list[Written]) -> None:
+    found.written[name] = written
     for served, kept in ((False, found.own), (True, found.served)):
-        kept[name] = hits(
-            of_arm(asked, found.written[name], served=served or tools.model is None),
-            asked.targets,
-        )
+        lists = of_arm(asked, written, served=served or name == GROUNDED)
+        kept[name] = hits(lists, asked.targets)
 
 
 async def _ask(tools: Tools, user: str, explain: bool, seed: int) -> Written:
@@ -239,9 +259,9 @@ def _pairs(names: Sequence[str], bands: dict[str, Any]) -> list[tuple[str, str]]
     return list(dict.fromkeys(wanted))
 
 
-def _folders(adapters: Sequence[str]) -> dict[str, Any]:
+def _folders(adapters: Sequence[str]) -> dict[str, Path]:
     """Arm → folder of its adapter."""
-    found: dict[str, Any] = {}
+    found: dict[str, Path] = {}
     for entry in adapters:
         name, equals, folder = entry.partition("=")
         if name in (*UNTRAINED, BASE, GROUNDED) or name in found:
@@ -250,7 +270,7 @@ def _folders(adapters: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _engine(settings: Settings, folders: dict[str, Any]) -> EngineConfig:
+def _engine(settings: Settings, folders: dict[str, Path]) -> EngineConfig:
     """The engine with every adapter loaded."""
     engine = override(settings.engine, "engine", settings.changes)
     if not folders:
