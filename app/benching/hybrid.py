@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,9 +22,8 @@ from foretaste.app.benching.hybrid_reading import (
     FORMS,
     Cost,
     Forms,
-    cost,
+    costs_of,
     curve,
-    entities_of,
     medians,
     newest,
     planner_ask,
@@ -60,6 +59,7 @@ class Bench(BaseModel, frozen=True):
     dataset: str
     parts: tuple[str, ...] = PARTS
     users: int = 200
+    timed: int = 20
     questions: int = 200
     histories: tuple[int, ...] = (10, 20, 50, 100, 200)
     repeats: int = 5
@@ -75,7 +75,7 @@ class Made:
     Attributes:
         written: tags, verdicts and calls of each.
         personas: of each.
-        costs: of each one's planner, read alone.
+        costs: of the planners of those who are timed, read alone.
         wall_s: of all together, up to 16 at once.
     """
 
@@ -176,7 +176,7 @@ async def _measure(
             keep(figures)
         if "users" in bench.parts:
             made = {form: Made() for form in FORMS}
-            await _planners(asked, forms, adapter, made)
+            await _planners(asked, asked.users[: bench.timed], forms, adapter, made)
             for form, chat in forms.named().items():
                 made[form].wall_s = await _users(asked, chat, made[form], form)
             _merge(figures, _of_users(asked, made, bench.seed))
@@ -210,15 +210,16 @@ async def _attributes(
     }
 
 
-async def _planners(asked: Asked, forms: Forms, adapter: str | None, made: dict[str, Made]) -> None:
+async def _planners(
+    asked: Asked, users: Sequence[str], forms: Forms, adapter: str | None, made: dict[str, Made]
+) -> None:
     """Each person's planner alone, read and written, in both forms in turn."""
     tools = asked.tools.with_model(forms.text)
-    with meter("Planners, one at a time", len(asked.users), "users") as progress:
-        for user in asked.users:
+    with meter("Planners, one at a time", len(users), "users") as progress:
+        for user in users:
             ask = planner_ask(tools, newest(tools, user, _WHOLE), adapter)
-            await asyncio.to_thread(forms.vectors, entities_of(ask.messages))
-            for form, chat in forms.named().items():
-                made[form].costs.append(await cost(chat, ask))
+            for form, found in (await costs_of(ask, forms)).items():
+                made[form].costs.append(found)
             progress.advance()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from foretaste.agents.contexts import context
 from foretaste.agents.contexts.context import Reader
+from foretaste.agents.contexts.counting import count_for
 from foretaste.agents.objects import Request
 from foretaste.agents.reasoning import planner
 from foretaste.agents.retrieval.tools import Tools
@@ -20,6 +22,7 @@ from foretaste.serving.chat import Ask, ChatModel, Entity, Message, Usage
 from foretaste.serving.hybrid_prompt import EntityVectors
 
 FORMS = ("text", "hybrid")
+_TEMPLATE = 32  # tokens that a chat template adds, at most
 
 
 @dataclass(frozen=True)
@@ -108,41 +111,45 @@ async def curve(
         tools: of the graph; histories of the data set, entities written in full.
         forms: both forms.
         lengths: events of a history; one that nobody has is left out.
-        repeats: people at each length, one of whom warms up and does not count.
+        repeats: people at each length.
         adapter: LoRA adapter that is asked.
         most_tokens: prompts that are longer in the text form are left out.
         seed: of the choice of people.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     lengths_of = tools.dataset.histories.lengths
+    count = count_for(tools.model.name if tools.model else None)
     with meter("Reading histories", len(lengths), "lengths") as progress:
         for events in lengths:
             able = np.flatnonzero(lengths_of >= events)
-            drawn = np.random.default_rng([seed, events]).permutation(able)[: repeats + 1]
+            drawn = np.random.default_rng([seed, events]).permutation(able)[:repeats]
             users = [tools.dataset.user_ids[place] for place in drawn]
             asks = [planner_ask(tools, newest(tools, user, events), adapter) for user in users]
-            row = await _row(events, asks, forms, most_tokens)
-            rows += [row] if row else []
+            asks = [
+                ask
+                for ask in asks
+                if sum(count(turn.text) for turn in ask.messages) + _TEMPLATE <= most_tokens
+            ]
+            if asks and not rows:
+                await costs_of(asks[0], forms)  # warms up: weights, grammar
+            found = [await costs_of(ask, forms) for ask in asks]
+            rows += [_row(events, found)] if found else []
             progress.advance()
     return rows
 
 
-async def _row(
-    events: int, asks: Sequence[Ask[Any]], forms: Forms, most_tokens: int
-) -> dict[str, Any] | None:
-    if len(asks) < 2:
-        return None
-    found: dict[str, list[Cost]] = {form: [] for form in FORMS}
-    for ask in asks:
-        forms.vectors(entities_of(ask.messages))  # as in serving: a catalogue's are made once
-        if (await usage(forms.text, replace(ask, max_tokens=1))).prompt > most_tokens:
-            continue
-        for form, chat in forms.named().items():  # in turn: who else computes slows both
-            found[form].append(await cost(chat, ask))
-    if len(found["text"]) < 2:
-        return None
-    row: dict[str, Any] = {"history": events, "people": len(found["text"]) - 1}
-    return row | {form: medians(costs[1:]) for form, costs in found.items()}
+async def costs_of(ask: Ask[Any], forms: Forms) -> dict[str, Cost]:
+    """What one ask costs in each form, in turn, so that who else computes slows both.
+
+    The entities' vectors are made before, as in serving, where a catalogue's are made once.
+    """
+    await asyncio.to_thread(forms.vectors, entities_of(ask.messages))
+    return {form: await cost(chat, ask) for form, chat in forms.named().items()}
+
+
+def _row(events: int, found: Sequence[dict[str, Cost]]) -> dict[str, Any]:
+    row: dict[str, Any] = {"history": events, "people": len(found)}
+    return row | {form: medians([one[form] for one in found]) for form in FORMS}
 
 
 def medians(costs: Sequence[Cost]) -> dict[str, float]:

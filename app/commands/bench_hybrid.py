@@ -16,6 +16,7 @@ def hybrid(
     users: Annotated[
         int, typer.Option(min=2, help="People with 20 events or more, drawn by --seed.")
     ] = 200,
+    timed: Annotated[int, typer.Option(min=1, help="Of these, whose planner is timed alone.")] = 20,
     questions: Annotated[
         int, typer.Option(min=2, help="Attribute questions about items, at most.")
     ] = 200,
@@ -51,6 +52,7 @@ def hybrid(
             dataset=dataset,
             parts=tuple(only.split(",")) if only else PARTS,
             users=users,
+            timed=timed,
             questions=questions,
             histories=tuple(int(length) for length in lengths),
             repeats=repeats,
