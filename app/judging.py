@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 from foretaste.app.recommending import EngineChoice, engine_of
 from foretaste.data.errors import InputError
@@ -17,6 +17,7 @@ from foretaste.data.store import load_dataset
 from foretaste.judge.agent import AgentJudge
 from foretaste.judge.batch.cases import CaseFile, PairFile, PairOfFiles, Some, Source, checked
 from foretaste.judge.batch.cases import columns_of as columns_of_flags
+from foretaste.judge.batch.rows import LINES
 from foretaste.judge.batch.run import Counts, Prices, judge_all, judgements
 from foretaste.judge.batch.saved import (
     PairRecord,
@@ -32,9 +33,13 @@ from foretaste.judge.objects import Case, Judge, Pair, Rubric
 from foretaste.judge.panel import Panel
 from foretaste.judge.records import Records
 from foretaste.judge.report.figures import figures, pair_figures
+from foretaste.judge.report.gathered import agreement
 from foretaste.judge.rubric import load_rubric
 from foretaste.serving.chat import ChatModel
 from foretaste.serving.engine import open_chat
+
+if TYPE_CHECKING:
+    from foretaste.judge.people.head import HeadJudge
 
 
 class BatchCall(EngineChoice, frozen=True):
@@ -57,6 +62,7 @@ class RunCall(BatchCall, frozen=True):
     requests: Path | None = None
     judges: tuple[str, ...] = ("agent",)
     samples: int = 1
+    against: Path | None = None
 
 
 class PairCall(BatchCall, frozen=True):
@@ -95,8 +101,12 @@ def run_cases(call: RunCall) -> dict[str, Any]:
         raise InputError(
             "Several samples are all the same at temperature 0; add --set judge.temperature=0.7."
         )
+    earlier = list(read_records(call.against)) if call.against else None
     counts = asyncio.run(_run_cases(call, job))
-    return asdict(counts) | figures(read_records(call.target), call.seed)
+    found = asdict(counts) | figures(read_records(call.target), call.seed)
+    if earlier is None:
+        return found
+    return found | {"against": agreement(read_records(call.target), earlier)}
 
 
 def run_pairs(call: PairCall) -> dict[str, Any]:
@@ -120,6 +130,8 @@ def _job(
     call: BatchCall, rubric: Rubric, read: Iterable[Some], sources: Iterable[Path | None]
 ) -> _Job[Some]:
     groups_known(call.settings, ("judge", "engine"))
+    if call.target.suffix not in LINES:
+        raise InputError(f"--out expects a name that ends in {LINES[0]}, not {call.target.name}.")
     for path in sources:
         both_there = path is not None and path.exists() and call.target.exists()
         if path is not None and both_there and path.samefile(call.target):
@@ -147,7 +159,7 @@ async def _run_cases(call: RunCall, job: _Job[Case]) -> Counts:
             said = await judge.judge(case)
             return record_of(case, said, made_of, (time.perf_counter() - start) * 1000)
 
-        made_of = judge.made_of
+        made_of = _rubric(job.rubric) | judge.made_of
         return await _through(job, made_of, one)
 
 
@@ -163,8 +175,13 @@ async def _run_pairs(call: PairCall, job: _Job[Pair]) -> Counts:
             said = await judge.compare(pair)
             return pair_record_of(pair, said, made_of, (time.perf_counter() - start) * 1000)
 
-        made_of = judge.made_of
+        made_of = _rubric(job.rubric) | judge.made_of
         return await _through(job, made_of, one)
+
+
+def _rubric(rubric: Rubric) -> dict[str, str]:
+    """What decides which cases there are, whoever judges them."""
+    return {"target": rubric.target, "rubric": rubric.name, "rubric_hash": rubric.fingerprint}
 
 
 async def _through(
@@ -188,14 +205,60 @@ def _all_done(job: _Job[Some]) -> Counts | None:
 async def _judge(stack: AsyncExitStack, call: RunCall, job: _Job[Case]) -> Judge:
     """The judge that was asked for, or a panel of several."""
     judges: list[Judge] = []
-    for kind in call.judges:
-        if kind != "agent":
-            raise InputError(f"--judge expects agent, not {kind!r}.")
-        chat = await _chat(stack, call)
-        for sample in range(call.samples):
-            config = job.config.model_copy(update={"seed": job.config.seed + sample})
-            judges.append(AgentJudge(Bench(chat, job.rubric, config, job.records)))
+    for said in call.judges:
+        kind, _, name = said.partition(":")
+        if kind == "agent" and not name:
+            chat = await _chat(stack, call)
+            for sample in range(call.samples):
+                config = job.config.model_copy(update={"seed": job.config.seed + sample})
+                judges.append(AgentJudge(Bench(chat, job.rubric, config, job.records)))
+        elif kind in _WITHOUT_MODEL:
+            judges.append(await asyncio.to_thread(_WITHOUT_MODEL[kind], name, job))
+        else:
+            raise InputError(
+                f"--judge expects agent, head:NAME, reward:NAME, rules or rules:HEAD, not {said!r}."
+            )
     return judges[0] if len(judges) == 1 else Panel(judges, job.rubric.excellent)
+
+
+def _head(name: str, job: _Job[Case]) -> HeadJudge:
+    """A head that people's labels trained; loaded with its embedder."""
+    from foretaste.judge.people.head import HeadJudge, load_head
+
+    if not name:
+        raise InputError("Which head was expected; give --judge head:NAME.")
+    return HeadJudge(load_head(name))
+
+
+def _reward(name: str, job: _Job[Case]) -> Judge:
+    """A reward model: by its folder, or the one in use for a data set."""
+    from foretaste.judge.reward import RewardJudge
+    from foretaste.serving.reward import RewardModel, reward_folder
+
+    if not name:
+        raise InputError("Which reward model was expected; give --judge reward:NAME.")
+    folder = Path(name) if Path(name).is_dir() else reward_folder(name)
+    return RewardJudge(RewardModel.load(folder), folder)
+
+
+def _rules(name: str, job: _Job[Case]) -> Judge:
+    """Rules over the data set, with a head when one is named."""
+    from foretaste.agents.retrieval.tools import load_tools
+    from foretaste.judge.probes.detectors import Detectors
+    from foretaste.judge.rules import RulesJudge
+
+    if job.records is None:
+        raise InputError("Rules look facts up in a data set; add --dataset NAME.")
+    head = _head(name, job) if name else None
+    detectors = Detectors(load_tools(job.records.dataset))
+    return RulesJudge(detectors, job.records, job.rubric.target, head)
+
+
+_WITHOUT_MODEL: dict[str, Callable[[str, _Job[Case]], Judge]] = {
+    "head": _head,
+    "reward": _reward,
+    "rules": _rules,
+}
 
 
 async def _chat(stack: AsyncExitStack, call: EngineChoice) -> ChatModel:

@@ -21,7 +21,7 @@ class _Answer(BaseModel):
 class MarkAnswer(_Answer):
     """One evaluator's word in one dimension."""
 
-    evidence: list[Passage] = Field(max_length=3)
+    evidence: list[Passage] = Field(min_length=1, max_length=3)
     reason: Reason
     mark: Mark
 

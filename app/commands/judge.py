@@ -77,7 +77,12 @@ def run(
         Path | None, typer.Option(metavar="FILE", help="Requests of an OpenAI batch: the contexts.")
     ] = None,
     dataset: RecordsOption = None,
-    judge: Annotated[list[str] | None, typer.Option(help="agent; several make a panel.")] = None,
+    judge: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="agent, head:NAME, reward:NAME, rules or rules:HEAD; several make a panel."
+        ),
+    ] = None,
     samples: Annotated[
         int, typer.Option(min=1, max=25, help="Of each agent; several make a panel.")
     ] = 1,
@@ -87,6 +92,9 @@ def run(
     setting: SetOption = None,
     concurrency: ConcurrencyOption = 16,
     price: PriceOption = None,
+    against: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Tell how far this agrees with that run.")
+    ] = None,
     seed: SeedOption = 0,
     json_target: JsonOption = None,
 ) -> None:
@@ -104,6 +112,7 @@ def run(
         dataset=dataset,
         judges=tuple(judge or ("agent",)),
         samples=samples,
+        against=against,
         engine=engine,
         model=model,
         endpoint=endpoint,

@@ -28,12 +28,13 @@ def rows_of(path: Path) -> Iterator[tuple[int, Row]]:
     if path.suffix == ".json":
         yield from _objects(path)
     elif path.suffix in LINES:
-        yield from _lines(path)
+        yield from lines_of(path)
     else:
         yield from _table(path)
 
 
-def _lines(path: Path) -> Iterator[tuple[int, Row]]:
+def lines_of(path: Path) -> Iterator[tuple[int, Row]]:
+    """Every object of a file of JSON lines with its line number; errors as `rows_of`."""
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):

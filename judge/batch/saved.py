@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 
 from foretaste.agents.objects import Frozen, Step
 from foretaste.data.errors import InputError
-from foretaste.judge.batch.rows import rows_of
+from foretaste.judge.batch.rows import lines_of
 from foretaste.judge.objects import Case, Judgement, Pair, Preference
 
 _ANSWER_LINES, _LINE_CHARACTERS = 40, 500  # of what was judged that a line of a run keeps
@@ -101,7 +101,7 @@ def read_records(path: Path) -> Iterator[Record]:
     Raises:
         InputError: no such file, or a line of something else.
     """
-    for number, row in rows_of(path):
+    for number, row in lines_of(path):
         try:
             yield Record.model_validate(row)
         except ValidationError as error:
@@ -117,7 +117,7 @@ def read_preferences(path: Path) -> Iterator[PairRecord]:
     Raises:
         InputError: no such file, or a line of something else.
     """
-    for number, row in rows_of(path):
+    for number, row in lines_of(path):
         try:
             yield PairRecord.model_validate(row)
         except ValidationError as error:
@@ -129,7 +129,7 @@ def read_preferences(path: Path) -> Iterator[PairRecord]:
 
 def is_pairwise(path: Path) -> bool:
     """Whether a run holds preferences; looks at its first line."""
-    return next(("looks" in row for _, row in rows_of(path)), False)
+    return next(("looks" in row for _, row in lines_of(path)), False)
 
 
 def _cut(lines: tuple[str, ...]) -> tuple[str, ...]:

@@ -16,8 +16,7 @@ from scipy.stats import binomtest
 
 from foretaste.data.errors import InputError
 from foretaste.judge.batch.saved import Record
-from foretaste.judge.ranking.bootstrap import resampled_means
-from foretaste.judge.report.figures import RESAMPLES, mean_of, numbered
+from foretaste.judge.report.figures import mean_of, numbered, resampled
 
 ENOUGH = 5  # pairs of a segment below which nothing is said about it
 
@@ -163,7 +162,7 @@ def _told(met: Sequence[Met], margin: float, seed: int) -> dict[str, Any]:
     groups = numbered([one.group for one in met])  # (n,)
     columns = {"win": outcomes > 0, "tie": outcomes == 0, "loss": outcomes < 0}
     values = np.stack([*columns.values(), gaps], axis=1).astype(np.float64)  # (n, 4)
-    means = resampled_means(values, groups, RESAMPLES, seed)
+    means = resampled(values, groups, seed)
     signs = np.sign(np.bincount(groups, weights=outcomes))  # (groups,)
     up, down = int((signs > 0).sum()), int((signs < 0).sum())
     p = float(binomtest(up, up + down).pvalue) if up + down else 1.0

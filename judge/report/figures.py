@@ -28,7 +28,8 @@ def figures(records: Iterable[Record], seed: int = 0) -> dict[str, Any]:
 
     Returns:
         cases, unreadable, made_of, tiers (tier → cases), score ({mean, interval}: over cases, its
-        interval by resampling groups), dimensions (name → mark → cases), quotes ({n, unsupported}),
+        interval by resampling groups), dimensions (name → mark → cases), evidence (marks, how many of them
+        rest on no quote that stands anywhere, quotes, unsupported),
         disagreement (of panels, mean), segments (name → value → {n, tiers, score}), cost (see
         `cost`). Unreadable cases stand in `unreadable` and nowhere else.
     """
@@ -41,7 +42,7 @@ def figures(records: Iterable[Record], seed: int = 0) -> dict[str, Any]:
         "made_of": kept[0].made_of if kept else {},
         **_part(read, seed),
         "dimensions": _dimensions(read),
-        "quotes": _quotes(read),
+        "evidence": _evidence(read),
         "disagreement": round(sum(told) / len(told), 4) if told else None,
         "segments": segments_of(read, seed),
         "cost": cost([one.spent for one in kept]),
@@ -61,7 +62,7 @@ def pair_figures(records: Iterable[PairRecord], seed: int = 0) -> dict[str, Any]
     groups = numbered([one.group or one.id for one in read])
     won = np.array([[one.better == side for side in _SIDES] for one in read], dtype=np.float64)
     won = won.reshape(-1, len(_SIDES))  # (pairs, 3)
-    means = resampled_means(won, groups, RESAMPLES, seed)
+    means = resampled(won, groups, seed)
     points: dict[str, Counter[str]] = {}
     for look in (look for one in read for look in one.looks):
         for name, better in look.points.items():
@@ -135,6 +136,16 @@ def numbered(names: Sequence[str]) -> NDArray[np.int64]:
     return np.unique(np.array(names, dtype=np.str_), return_inverse=True)[1].astype(np.int64)
 
 
+def resampled(
+    values: NDArray[np.float64], groups: NDArray[np.int64], seed: int
+) -> NDArray[np.float64]:
+    """(resamples, columns) means over groups drawn with replacement; NaN for a single group, which
+    tells nothing about others."""
+    if len(np.unique(groups)) < 2:
+        return np.full((1, values.shape[1]), np.nan)
+    return resampled_means(values, groups, RESAMPLES, seed)
+
+
 def mean_of(
     values: NDArray[np.float64], means: NDArray[np.float64], name: str = "mean"
 ) -> dict[str, Any]:
@@ -152,7 +163,7 @@ def _part(records: Sequence[Record], seed: int) -> dict[str, Any]:
     scores = np.array([np.nan if one.score is None else one.score for one in records])[:, None]
     scores = scores.astype(np.float64).reshape(-1, 1)  # (cases, 1)
     groups = numbered([one.group or one.id for one in records])
-    means = resampled_means(scores, groups, RESAMPLES, seed)
+    means = resampled(scores, groups, seed)
     tiers: Mapping[str | None, int] = Counter(one.tier for one in records)
     return {
         "tiers": {tier: tiers.get(tier, 0) for tier in TIERS},
@@ -167,10 +178,13 @@ def _dimensions(records: Sequence[Record]) -> dict[str, dict[str, int]]:
     return {name: {mark: counts[mark] for mark in MARKS} for name, counts in found.items()}
 
 
-def _quotes(records: Sequence[Record]) -> dict[str, int]:
+def _evidence(records: Sequence[Record]) -> dict[str, int]:
     verdicts = [verdict for one in records for verdict in one.verdicts]
+    quotes = sum(len(one.evidence) for one in verdicts)
     return {
-        "n": sum(len(one.evidence) for one in verdicts),
+        "marks": len(verdicts),
+        "without": sum(one.unsupported == len(one.evidence) for one in verdicts),
+        "quotes": quotes,
         "unsupported": sum(one.unsupported for one in verdicts),
     }
 

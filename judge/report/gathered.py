@@ -14,7 +14,7 @@ from foretaste.data.errors import InputError
 from foretaste.judge.batch.rows import LINES, rows_of
 from foretaste.judge.batch.saved import Record, is_pairwise, read_preferences, read_records
 from foretaste.judge.objects import TIERS
-from foretaste.judge.people.agreement import confusion, kappa, spearman
+from foretaste.judge.people.agreement import confusion, kappa, roc_auc, spearman
 from foretaste.judge.report.figures import figures, pair_figures, worst
 
 _AGREE = ("spearman", "kappa_quadratic", "baselines")
@@ -84,26 +84,52 @@ def agreement(one: Iterable[Record], other: Iterable[Record]) -> dict[str, Any]:
 
     Returns:
         n; spearman of the scores; tiers (cases with a tier in both), accuracy, kappa and
-        kappa_quadratic of them. None where there is nothing to go by.
+        kappa_quadratic of them; and how well the scores of the first tell the tiers of the second:
+        roc_auc of defects (B) against the rest, pairs (of one group, of different tiers) and order
+        (share of these that the scores put the same way, ties one half). None where there is nothing
+        to go by.
     """
     seconds = {record.id: record for record in other}
     both = [(record, seconds[record.id]) for record in one if record.id in seconds]
     scored = [(a.score, b.score) for a, b in both if a.score is not None and b.score is not None]
-    tiers = [
-        (TIERS.index(a.tier), TIERS.index(b.tier)) for a, b in both if a.tier and b.tier
-    ]  # (n, 2) places, S first
-    found: dict[str, Any] = {"n": len(scored), "tiers": len(tiers)}
-    pair = np.array(scored, dtype=np.float64).reshape(-1, 2)
+    tiers = [(TIERS.index(a.tier), TIERS.index(b.tier)) for a, b in both if a.tier and b.tier]
+    pair = np.array(scored, dtype=np.float64).reshape(-1, 2)  # (n, 2)
     apart = len(pair) > 1 and bool((pair.std(axis=0) > 0).all())
-    found["spearman"] = round(spearman(pair[:, 0], pair[:, 1]), 4) if apart else None
-    places = np.array(tiers, dtype=np.int64).reshape(-1, 2)
+    places = np.array(tiers, dtype=np.int64).reshape(-1, 2)  # (n, 2) S first
     same = places[:, 0] == places[:, 1]
-    found["accuracy"] = round(float(same.mean()), 4) if len(same) else None
     table = confusion(places[:, 0], places[:, 1], len(TIERS))
     several = len(np.unique(places)) > 1
-    found["kappa"] = round(kappa(table), 4) if several else None
-    found["kappa_quadratic"] = round(kappa(table, "quadratic"), 4) if several else None
-    return found
+    return {
+        "n": len(scored),
+        "spearman": round(spearman(pair[:, 0], pair[:, 1]), 4) if apart else None,
+        "tiers": len(tiers),
+        "accuracy": round(float(same.mean()), 4) if len(same) else None,
+        "kappa": round(kappa(table), 4) if several else None,
+        "kappa_quadratic": round(kappa(table, "quadratic"), 4) if several else None,
+        **_told_by_scores(both),
+    }
+
+
+def _told_by_scores(both: Sequence[tuple[Record, Record]]) -> dict[str, Any]:
+    """How well scores of the first tell tiers of the second."""
+    held = [(a, b.tier) for a, b in both if a.score is not None and b.tier is not None]
+    good = np.array([tier != "B" for _, tier in held])
+    scores = np.array([a.score for a, _ in held], dtype=np.float64)
+    both_kinds = bool(good.any() and not good.all())
+    groups: dict[str, list[tuple[int, float]]] = {}
+    for (a, tier), score in zip(held, scores.tolist(), strict=True):
+        groups.setdefault(a.group or a.id, []).append((-TIERS.index(tier), score))
+    points = [
+        0.5 if x == y else float((x > y) == (better > worse))
+        for some in groups.values()
+        for (better, x), (worse, y) in combinations(some, 2)
+        if better != worse
+    ]
+    return {
+        "roc_auc": round(roc_auc(good, scores), 4) if both_kinds else None,
+        "pairs": len(points),
+        "order": round(sum(points) / len(points), 4) if points else None,
+    }
 
 
 def _agreement(path: Path) -> dict[str, Any]:

@@ -51,13 +51,12 @@ def told(run: dict[str, Any]) -> list[str]:
             (name, *(counts[mark] for mark in MARKS)) for name, counts in run["dimensions"].items()
         ]
         lines += ["", *table(("dimension", *MARKS), rows)]
-    quotes = run["quotes"]
-    if quotes["n"]:
-        share = quotes["unsupported"] / quotes["n"]
-        lines += ["", f"{quotes['n']} quotes, {share:.0%} of them stand nowhere in what was shown."]
+    if run["evidence"]["marks"]:
+        lines += ["", evidence_line(run["evidence"])]
     if run["disagreement"] is not None:
         lines.append(f"Disagreement of the panel: {run['disagreement']:.2f} of the pairs of votes.")
-    return [*lines, "", cost_line(run["cost"])]
+    lines += ["", cost_line(run["cost"])]
+    return [*lines, against_line(run["against"])] if "against" in run else lines
 
 
 def told_pairs(run: dict[str, Any]) -> list[str]:
@@ -172,6 +171,20 @@ def cost_line(cost: dict[str, Any]) -> str:
     )
 
 
+def evidence_line(found: dict[str, int]) -> str:
+    """How much of what was said rests on something."""
+    return (
+        f"{found['without']} of {found['marks']} marks rest on no quote that stands in what was "
+        f"shown; of {found['quotes']} quotes {found['unsupported']} stand nowhere."
+    )
+
+
+def against_line(found: dict[str, Any]) -> str:
+    """How far two runs agree."""
+    told = ", ".join(f"{name} {_some(found[key])}" for name, key in _KEYS)
+    return f"Against the other run, {found['n']} cases that both scored: {told}."
+
+
 def position_line(run: dict[str, Any]) -> str:
     """How much the order decided."""
     position = run["position"]
@@ -186,6 +199,13 @@ def position_line(run: dict[str, Any]) -> str:
 
 
 _SIDES = ("first", "tie", "second")
+_KEYS = (
+    ("Spearman", "spearman"),
+    ("same tier", "accuracy"),
+    ("κ quadratic", "kappa_quadratic"),
+    ("AUC of its defects", "roc_auc"),
+    ("order within groups", "order"),
+)
 _BETWEEN = ("n", "accuracy", "kappa", "kappa_quadratic", "spearman")
 
 

@@ -15,7 +15,14 @@ from foretaste.judge.batch.saved import Record
 from foretaste.judge.objects import MARKS, Quote, Verdict
 from foretaste.judge.report import charts
 from foretaste.judge.report.gathered import Report, Shown
-from foretaste.judge.report.markdown import cost_line, named, part, position_line, span
+from foretaste.judge.report.markdown import (
+    cost_line,
+    evidence_line,
+    named,
+    part,
+    position_line,
+    span,
+)
 
 _TITLE = "What the judge said"
 _SHOWN = 400  # characters of one text
@@ -61,9 +68,8 @@ def _run(run: Shown) -> str:
     if figures["dimensions"]:
         parts.append(_picture("Marks by dimension", charts.dimensions(run)))
         parts.append(_numbers(("dimension", *MARKS), _marks(run)))
-    if figures["quotes"]["n"]:
-        share = figures["quotes"]["unsupported"] / figures["quotes"]["n"]
-        parts.append(f"<p>{share:.0%} of the quoted evidence stands nowhere in what was shown.</p>")
+    if figures["evidence"]["marks"]:
+        parts.append(f"<p>{_text(evidence_line(figures['evidence']))}</p>")
     if figures["disagreement"] is not None:
         parts.append(
             f"<p>Two judges of the panel differ in {figures['disagreement']:.0%} of the cases.</p>"

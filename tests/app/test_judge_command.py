@@ -75,7 +75,8 @@ def test_a_run_from_file_to_figures(tmp_path: Path, model: Open) -> None:
     figures = json.loads(done.stdout)
     assert (figures["cases"], figures["before"], figures["unreadable"]) == (2, 0, 0)
     assert figures["tiers"] == {"S": 1, "A": 0, "B": 1}
-    assert figures["quotes"] == {"n": 16, "unsupported": 12}
+    told = {"marks": 8, "without": 4, "quotes": 16, "unsupported": 12}
+    assert figures["evidence"] == told  # "a red hat" stands in one of two answers, no prize in any
     lines = {line["id"]: line for line in _lines(tmp_path / "out.jsonl")}
     assert lines["a1"]["tier"] == "S"
     assert lines["a1"]["verdicts"][0]["evidence"][0] == {"text": "a red hat", "found": "answer"}
@@ -147,17 +148,34 @@ def test_a_panel_of_samples(tmp_path: Path, model: Open) -> None:
     [
         (("--rubric", "vibes"), "A rubric"),
         (("--judge", "oracle"), "--judge expects"),
+        (("--judge", "head"), "Which head"),
+        (("--judge", "head:nobody"), "no judge head 'nobody'"),
+        (("--judge", "reward:nobody"), "no reward model for nobody"),
+        (("--judge", "rules"), "add --dataset"),
+        (("--engine", "none"), "An agent needs a model"),
         (("--price", "cheap"), "--price expects"),
         (("--set", "agents.kept=3"), "--set expects"),
         (("--map", "answer=nope"), "no column 'nope'"),
     ],
 )
 def test_wrong_calls_are_one_sentence(
-    tmp_path: Path, model: Open, more: tuple[str, ...], said: str
+    tmp_path: Path, home: Path, model: Open, more: tuple[str, ...], said: str
 ) -> None:
     model(_mark)
     _rows(tmp_path / "in.jsonl", {"a1": "a red hat"})
     assert said in str(_run(tmp_path, *more).exception)
+
+
+def test_a_run_beside_an_earlier_one(tmp_path: Path, model: Open) -> None:
+    _rows(tmp_path / "in.jsonl", {"a1": "a red hat", "a2": "a lamp"})
+    model(_mark)
+    assert _run(tmp_path).exit_code == 0
+    model(lambda ask: _mark(ask) | {"mark": "negative"})
+    words = ("--against", str(tmp_path / "out.jsonl"))
+    done = _run(tmp_path, *words, "--json", "-", out="other.jsonl")
+    found = json.loads(done.stdout)["against"]
+    assert (found["n"], found["accuracy"], found["order"]) == (2, 0.5, 0.5)
+    assert "same tier 0.5" in _run(tmp_path, *words, out="other.jsonl").output
 
 
 def test_other_settings_do_not_go_on_in_the_same_file(tmp_path: Path, model: Open) -> None:
@@ -218,7 +236,7 @@ delay = float(sys.argv.pop(1))
 
 @asynccontextmanager
 async def opened(config):
-    mark = {"evidence": [], "reason": "because of that", "mark": "acceptable"}
+    mark = {"evidence": ["a hat"], "reason": "because of that", "mark": "acceptable"}
     yield ScriptedChat(lambda ask: mark, delay_s=delay)
 
 judging.open_chat = opened

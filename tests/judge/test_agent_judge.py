@@ -37,7 +37,7 @@ def _dimension(ask: Ask[Any]) -> str:
 
 
 def _mark(mark: str, *evidence: str) -> dict[str, Any]:
-    return {"evidence": list(evidence), "reason": "because of that", "mark": mark}
+    return {"evidence": list(evidence) or ["a quote"], "reason": "because of that", "mark": mark}
 
 
 def _judge(

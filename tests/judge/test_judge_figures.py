@@ -46,7 +46,7 @@ def test_figures_by_hand() -> None:
     assert found["tiers"] == {"S": 1, "A": 1, "B": 1}
     assert found["score"]["mean"] == 0.5
     assert found["dimensions"] == {"fit": {"negative": 1, "acceptable": 2, "positive": 0}}
-    assert found["quotes"] == {"n": 6, "unsupported": 3}
+    assert found["evidence"] == {"marks": 3, "without": 0, "quotes": 6, "unsupported": 3}
     cost = found["cost"]
     assert (cost["prompt"], cost["completion"], cost["calls"], cost["retries"]) == (500, 60, 5, 2)
     assert cost["ms"] == 25.0
