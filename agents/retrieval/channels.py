@@ -67,7 +67,7 @@ def without_tags(tools: Tools, reader: Reader) -> dict[str, Found]:
 
 
 def by_tags(tools: Tools, reader: Reader, tags: Sequence[Tag]) -> Found:
-    """The agents' channel: every kept tag searches by meaning and by word; lists fused by rank."""
+    """The agents' channel: what every kept tag finds (`tag_hits`), fused by rank."""
     if not tags:
         return Found("tags")
     texts = [tag.text for tag in tags]
@@ -78,7 +78,8 @@ def by_wish(tools: Tools, reader: Reader) -> Found:
     """The wish itself searches by meaning and by word; its vector is not kept."""
     if not reader.context.wish:
         return Found("wish")
-    hits = tag_hits(tools, reader, [reader.context.wish], keep=False)
+    both = searched(tools, reader, [reader.context.wish], keep=False)
+    hits = reciprocal_rank(both, tools.config.tag_depth)
     rows, scores = hits.rows[0], hits.scores[0]
     known = rows >= 0
     return Found("wish", rows[known].tolist(), scores[known].tolist())
@@ -170,12 +171,13 @@ def merge(tools: Tools, found: Sequence[Found]) -> list[Candidate]:
     ]
 
 
-def tag_hits(tools: Tools, reader: Reader, texts: Sequence[str], *, keep: bool = True) -> Hits:
-    """What each text finds among the allowed items, by meaning and by word, fused by rank.
+def tag_hits(tools: Tools, reader: Reader, texts: Sequence[str]) -> Hits:
+    """What each tag finds among the allowed items, by meaning, by word and by choice, fused by rank.
+
+    Hundreds of items may fit a tag equally well; those that many people chose come first.
 
     Args:
-        texts: at least one.
-        keep: whether their vectors stay in the cache; false for what a person wrote.
+        texts: of the tags, at least one.
 
     Returns:
         (texts, tag_depth) rows and reciprocal-rank scores, best first; -1 where there are no more.
@@ -183,11 +185,44 @@ def tag_hits(tools: Tools, reader: Reader, texts: Sequence[str], *, keep: bool =
     depth = tools.config.tag_depth
 
     def search(new: list[str]) -> Hits:
-        vectors = tools.embedder.encode(new, keep=keep)
-        by_meaning = tools.index.search(vectors, depth, allowed=reader.allowed)
-        return reciprocal_rank([by_meaning, tools.by_word(new, depth, reader.allowed)], depth)
+        lists = [*searched(tools, reader, new), most_chosen(tools, reader, new)]
+        return reciprocal_rank(lists, depth)
 
     return reader.found.hits(texts, depth, search)
+
+
+def searched(
+    tools: Tools, reader: Reader, texts: list[str], *, keep: bool = True
+) -> tuple[Hits, Hits]:
+    """What each text finds among the allowed items by meaning (vectors), and by word (BM25).
+
+    Args:
+        texts: at least one.
+        keep: whether their vectors stay in the cache; false for what a person wrote.
+    """
+    depth = tools.config.tag_depth
+    vectors = tools.embedder.encode(texts, keep=keep)
+    by_meaning = tools.index.search(vectors, depth, allowed=reader.allowed)
+    return by_meaning, tools.by_word(texts, depth, reader.allowed)
+
+
+def most_chosen(tools: Tools, reader: Reader, texts: list[str]) -> Hits:
+    """(texts, tag_depth) of the allowed items that match each text, those that most people chose.
+
+    An item matches when it carries more than half of the text's words (`Lexicon.matching`). How
+    often items were chosen is what the rule says of an empty history.
+    """
+    depth = tools.config.tag_depth
+    popular = tools.rule.scores(Histories.from_lists([[]]))[0]  # (items when it was fitted,)
+    rows = np.full((len(texts), depth), -1, dtype=np.int32)
+    scores = np.zeros((len(texts), depth), dtype=np.float32)
+    for line, text in enumerate(texts):
+        own = tools.lexicon.matching(text)
+        own = own[own < len(popular)]
+        own = own[reader.allowed[own] & (popular[own] > 0)]
+        own = own[np.argsort(-popular[own], kind="stable")[:depth]]
+        rows[line, : len(own)], scores[line, : len(own)] = own, popular[own]
+    return Hits(rows, scores)
 
 
 def fuse(hits: Hits, tags: Sequence[Tag], count: int) -> Found:

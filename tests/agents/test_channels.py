@@ -76,8 +76,21 @@ def test_tags_find_by_meaning_and_word_and_say_which(tools: Tools) -> None:
     for row, text, persona in ((2, "mars colony", 0), (4, "paris spring", 1)):
         first = found.finds[row][0]
         assert (first.tag, first.persona, first.rank) == (text, persona, 1)
-        assert first.score == pytest.approx(2 / 61, abs=1e-5), "first by meaning and by word"
+        assert first.score == pytest.approx(3 / 61, abs=1e-5), "by meaning, word and choice"
     assert not channels.by_tags(tools, _reader([0]), []).rows
+
+
+def test_of_what_fits_a_tag_the_most_chosen_come_first(tools: Tools) -> None:
+    """space-1 was chosen twice, space-2 and space-3 once, space-4 never: it is not named."""
+    texts = ["sci-fi", "horror thriller", "horror opera", "opera"]
+    hits = channels.most_chosen(tools, _reader([]), texts)
+    assert hits.rows[:, :4].tolist() == [[0, 1, 2, -1], [9, -1, -1, -1], [-1] * 4, [-1] * 4]
+    assert hits.scores[0, :3].tolist() == [2, 1, 1]
+    barred = channels.most_chosen(tools, _reader([0], barred=(1,)), texts[:1])
+    assert barred.rows[0, :2].tolist() == [2, -1]
+    grown = replace(tools, rule=type(tools.rule)("older", tools.rule.counts[:1]))
+    later = channels.most_chosen(grown, _reader([]), texts[:1])
+    assert later.rows[0, :2].tolist() == [0, -1], "items that the rule never saw are passed over"
 
 
 def test_a_word_is_found_by_itself(tools: Tools) -> None:

@@ -54,7 +54,9 @@ def _good(ask: Ask[Any]) -> dict[str, Any]:
         }
     if ask.schema is ExpertAnswer:
         romance = "Paris Spring" in ask.messages[-1].text
-        words = ["romance comedy", "romance drama"] if romance else ["sci-fi action", "robot dawn"]
+        words = (
+            ["romance comedy", "romance drama"] if romance else ["sci-fi action", "moon station"]
+        )
         return {"tags": [{"tag": tag, "why": "it fits well"} for tag in words]}
     if ask.schema is ArbiterAnswer:
         return {"keep": [{"tag": n, "why": "close to the person"} for n in (1, 2, 3)]}
@@ -83,7 +85,7 @@ def test_a_good_model_is_believed(tools: Tools) -> None:
         "romance comedy",
     }
     reasons = {tag["text"]: tag["reason"] for tag in result["tags"] if not tag["kept"]}
-    assert reasons["robot dawn"] == "finds 100% of the same items as 'sci-fi action'"
+    assert reasons["moon station"] == "finds 100% of the same items as 'sci-fi action'"
     assert all(row["fallbacks"] == 0 for row in result["fallbacks"].values()), result["fallbacks"]
     written = (StyleAnswer, ExplainerAnswer)
     explaining = [ask for ask in chat.asks if issubclass(ask.schema, written)]
