@@ -17,7 +17,7 @@ from foretaste.app.cli import cli
 from foretaste.data.errors import InputError, ModelError
 from foretaste.finetune.judge_head import train as training
 from foretaste.finetune.judge_head.config import load_config
-from foretaste.finetune.judge_head.fit import Held, HeadMethod, catalogue_of, inner, prepare
+from foretaste.finetune.judge_head.fit import HeadMethod, Held, catalogue_of, inner, prepare
 from foretaste.finetune.judge_head.train import train
 from foretaste.judge.objects import Case
 from foretaste.judge.people import head as heads
