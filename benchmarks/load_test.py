@@ -246,7 +246,10 @@ def figures(options: argparse.Namespace, seen: Seen) -> dict[str, Any]:
         }
     warm = [one for one in seen.memory_mb if one[0] >= min(WARM_S, options.seconds / 4)]
     at, own, mapped = zip(*warm, strict=True)
-    slope = float(np.polyfit(at, own, 1)[0]) * 60
+    slopes = [
+        round(float(np.polyfit(at[first:], own[first:], 1)[0]) * 60, 2)
+        for first in (0, len(at) // 2)
+    ]
     return {
         "clients": options.clients,
         "seconds": options.seconds,
@@ -262,7 +265,8 @@ def figures(options: argparse.Namespace, seen: Seen) -> dict[str, Any]:
         "memory_mb": {
             "warm": round(own[0], 1),
             "end": round(own[-1], 1),
-            "slope_per_minute": round(slope, 2),
+            "slope_per_minute": slopes[0],
+            "slope_per_minute_second_half": slopes[1],
             "every_30_s": [round(one) for one in own[::30]],
             "mapped_files": [round(mapped[0], 1), round(mapped[-1], 1)],
         },
