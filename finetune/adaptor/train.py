@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from foretaste.data.dataset import Dataset
 from foretaste.data.errors import InputError
-from foretaste.data.files import home, subfolder
+from foretaste.data.files import home, read_json, subfolder
 from foretaste.data.progress import note
 from foretaste.data.splits import leave_one_out
 from foretaste.data.store import load_dataset
@@ -27,7 +27,7 @@ from foretaste.finetune.adaptor.rows import Known, held_out, known_items, questi
 from foretaste.finetune.adaptor.start import as_layers, regression
 from foretaste.finetune.adaptor.teacher import TAUGHT, Answers, taught
 from foretaste.finetune.runs import Estimate, Run, matmul_flops, open_run, peak_mb, stoppable
-from foretaste.serving.adapters import check_adapter
+from foretaste.serving.adapters import SETTINGS, check_adapter
 from foretaste.serving.chat import ChatModel
 from foretaste.serving.embedder import DEFAULT_EMBEDDER, Embedder, fingerprint_of, load_embedder
 from foretaste.serving.engine import DEFAULT_MODEL, EngineConfig
@@ -36,7 +36,7 @@ from foretaste.serving.hybrid_store import publish
 from foretaste.serving.store import model_folder
 
 KIND = "adaptor"
-_MAX_RANK = 256  # of an adapter that is active
+_RANKS = (8, 16, 32, 64, 128, 256)  # that an engine may be opened with
 _PROBED = 2  # steps that are timed before the start
 _WRITTEN_S = 40.0  # tokens that the teacher writes a second on one busy core, as a rough guess
 _ENGINE_S = 60.0  # until the teacher's engine is ready
@@ -71,8 +71,12 @@ class Job:
     @property
     def engine(self) -> EngineConfig:
         """The engine that the teacher answers with."""
-        adapters = None if self.adapter is None else f"{TAUGHT}={self.adapter}"
-        return EngineConfig(model=self.model, adapters=adapters, max_lora_rank=_MAX_RANK)
+        if self.adapter is None:
+            return EngineConfig(model=self.model)
+        rank = int(read_json(self.adapter / SETTINGS)["r"])
+        room = {"max_lora_rank": next(most for most in _RANKS if most >= rank), "max_loras": 1}
+        told = {"model": self.model, "adapters": f"{TAUGHT}={self.adapter.resolve()}"}
+        return EngineConfig.model_validate(told | room)
 
 
 def train(
@@ -158,7 +162,7 @@ def _job(
         embedder_fingerprint=encoder.fingerprint,
         model=model,
         model_fingerprint=fingerprint_of(model_folder(model)),
-        adapter=None if adapter is None else check_adapter(adapter, _MAX_RANK)[:16],
+        adapter=None if adapter is None else check_adapter(adapter, _RANKS[-1])[:16],
     )
     return Job(dataset, config, encoder, model, adapter, belongs)
 

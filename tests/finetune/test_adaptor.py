@@ -238,3 +238,39 @@ def test_prompts_are_the_agents_own(tiny: Dataset, embedder: Any) -> None:
 def test_settings_say_what_they_are() -> None:
     lines = str(AdaptorConfig.__doc__)
     assert all(f"        {name}:" in lines for name in AdaptorConfig.model_fields)
+
+
+@pytest.fixture
+def lora(tiny_llama: Path, tmp_path: Path) -> Path:
+    """A LoRA adapter of rank 12 that changes what the tiny model says."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_llama)
+    tuned = get_peft_model(model, LoraConfig(r=12, target_modules=["q_proj", "v_proj"]))
+    for name, weight in tuned.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.5)
+    tuned.save_pretrained(tmp_path / "lora")
+    return tmp_path / "lora"
+
+
+def test_an_adapter_is_active_meanwhile(
+    tiny: Dataset, tiny_llama: Path, embedder: Any, lora: Path
+) -> None:
+    row = question([HEAT], [False], "copy", np.random.default_rng(0))
+    with torch.inference_mode():
+        plain, tuned = (
+            model.states([model.sequence(row, text=True)]).float()
+            for model in (Frozen(str(tiny_llama)), Frozen(str(tiny_llama), lora))
+        )
+    assert not torch.allclose(plain, tuned, atol=0.1)
+    data = load_dataset("tiny")
+    job = command._job(data, SMOKE, str(tiny_llama), lora, embedder)
+    assert job.engine.max_lora_rank == 16
+    assert job.engine.adapters == f"taught={lora}"
+    result = train(tiny_llama, embedder, adapter=lora, export="tuned")
+    belongs = load_adaptor(adaptor_folder("tuned")).belongs
+    assert belongs.adapter == result["adapter"]
+    assert belongs.adapter is not None
+    assert len(belongs.adapter) == 16
