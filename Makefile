@@ -11,7 +11,7 @@ DATA_ROOMS := data serving agents judge finetune app
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types install models lock clean
+.PHONY: help demo test app browser screenshots lint format types install models lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-9s %s\n", $$1, $$2}'
@@ -33,8 +33,21 @@ models: install  ## fetch the bundled models and ML-100K (once)
 demo: models  ## real recommendations for one real user, on vLLM; writes runs/demo/result.json
 	$(BIN)/foretaste recommend --dataset ml-100k --user 1 --out runs/demo
 
-test: models  ## all tests
+test: models browser  ## all tests
 	$(BIN)/python -P -m pytest
+
+app: models  ## the page in the browser, on this machine
+	$(BIN)/foretaste app --dataset ml-100k
+
+# The page is tested in Debian's own chromium; elsewhere its tests are skipped, and say why.
+browser:  ## chromium, for the tests of the page
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; \
+	  else echo "chromium was not found: install it (Debian: apt-get install chromium) to test the page" >&2; fi; }
+
+screenshots: models browser  ## pictures of every tab, light and dark, into docs/pictures
+	$(BIN)/python -P benchmarks/screenshots.py
 
 types:
 	@mkdir -p .types/foretaste

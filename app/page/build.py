@@ -12,7 +12,14 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # nothing is told to
 
 import gradio as gr
 
-from foretaste.app.page import catalogue_tab, recommend_tab, system_tab, training_tab
+from foretaste.app.page import (
+    catalogue_tab,
+    compare_tab,
+    judge_tab,
+    recommend_tab,
+    system_tab,
+    training_tab,
+)
 from foretaste.app.page.desk import Desk
 
 PATH = "/app"
@@ -20,6 +27,8 @@ VISITORS = 20  # who can be at work at the same time
 UPLOAD = "50mb"
 TABS: dict[str, Callable[[Desk], None]] = {
     "Recommend": recommend_tab.tab,
+    "Compare": compare_tab.tab,
+    "Judge": judge_tab.tab,
     "Catalogue": catalogue_tab.tab,
     "Training": training_tab.tab,
     "System": system_tab.tab,

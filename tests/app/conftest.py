@@ -90,7 +90,7 @@ def running(
 
     worker = threading.Thread(target=lambda: asyncio.run(thread.serve(make, listener)))
     worker.start()
-    assert thread.up.wait(20)
+    assert thread.up.wait(90)
     port = listener.getsockname()[1]
     try:
         yield Running(f"http://127.0.0.1:{port}", thread.made["service"], thread.made["loop"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from foretaste.data.feedback import feedback_table
 from foretaste.serving.scripted_chat import ScriptedChat
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-TABS = ("Recommend", "Catalogue", "Training", "System")
+TABS = ("Recommend", "Compare", "Judge", "Catalogue", "Training", "System")
 HOSTILE = "<img src=x onerror='window.hacked=1'><script>window.hacked=1</script>${7*7} {{7*7}}"
 WAIT_MS = 30_000
 
@@ -175,6 +176,54 @@ def test_users_are_found_by_taste(visit: Any) -> None:
     page.wait_for_function(
         "document.querySelector('input[aria-label=\"User\"]').value.startsWith('bob')"
     )
+
+
+def test_a_file_is_judged_read_and_marked_blindly(visit: Any, tmp_path: Any) -> None:
+    said = {"reason": "it fits", "evidence": ["film of the sea"], "mark": "positive"}
+    _, page = visit(model=ScriptedChat(lambda ask: said))
+    page.get_by_role("tab", name="Judge").click()
+    rows = [{"id": f"r{n}", "answer": f"A film of the sea, number {n}."} for n in range(3)]
+    file = tmp_path / "answers.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    page.locator("input[type=file]").first.set_input_files(file)
+    page.get_by_text("answers.jsonl").first.wait_for()
+    page.locator("#judge").click()
+    page.get_by_text("3 judged: 3 S, 0 A, 0 B; 0 could not be read").wait_for()
+    page.get_by_role("gridcell", name="r1").first.click()
+    page.get_by_role("columnheader", name="evidence").wait_for()
+    page.get_by_text("Mark the same rows yourself, blindly").click()
+    page.locator("#label").click()
+    page.get_by_text("0 of 3 rows are marked.").wait_for()
+    page.keyboard.press("1")
+    page.get_by_text("1 of 3 rows are marked.").wait_for()
+    page.keyboard.press("1")
+    page.get_by_text("On 2 rows that the judge read too: the same tier 100%").wait_for()
+    page.reload()  # what was marked is kept
+    page.get_by_role("tab", name="Judge").click()
+    page.locator("input[type=file]").first.set_input_files(file)
+    page.get_by_text("answers.jsonl").first.wait_for()
+    page.get_by_text("Mark the same rows yourself, blindly").click()
+    page.locator("#label").click()
+    page.get_by_text("2 of 3 rows are marked.").wait_for()
+
+
+def test_judging_without_a_model_or_a_file_is_one_sentence(visit: Any) -> None:
+    _, page = visit()
+    page.get_by_role("tab", name="Judge").click()
+    page.locator("#judge").click()
+    page.get_by_text("A file of answers was expected").wait_for()
+
+
+def test_two_ways_are_compared_on_a_sample(visit: Any) -> None:
+    _, page = visit()
+    page.get_by_role("tab", name="Compare").click()
+    page.locator("#compare").click()
+    page.get_by_text("1 of 1 people are compared.").wait_for()  # ann alone has three events
+    assert page.get_by_role("columnheader", name="95 % interval").is_visible()
+    assert page.get_by_text("kept out: Paris Spring (1990)").count() == 2
+    page.locator("#compare-user").get_by_role("textbox").fill("nobody")
+    page.locator("#compare").click()
+    page.get_by_text("User nobody has fewer than two events.").wait_for()
 
 
 def test_the_catalogue_is_searched_and_shows_neighbours(visit: Any) -> None:

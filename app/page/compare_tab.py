@@ -1,0 +1,140 @@
+"""Tab 2: two settings side by side, for one user or a sample, with figures and the judge's word."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+import gradio as gr
+
+from foretaste.app.page import comparing, pieces
+from foretaste.app.page.asking import MODES
+from foretaste.app.page.comparing import GROUNDED, MODEL, Met, Setting
+from foretaste.app.page.desk import Desk
+from foretaste.app.page.faults import shown
+from foretaste.judge.objects import Preference
+
+MOST = 50  # people of a sample
+_SAYS = {"first": "the first", "second": "the second", "tie": "neither: a tie"}
+
+
+def tab(desk: Desk) -> None:
+    """Build the tab inside the `gr.Blocks` that is open."""
+    service = desk.first
+    answers = MODEL if service.live.tools.model else GROUNDED
+    with gr.Row():
+        first = _side("First", answers, MODES[0])
+        second = _side("Second", GROUNDED, MODES[0] if answers == MODEL else MODES[1])
+    with gr.Row():
+        dataset = gr.Dropdown(desk.names(), value=desk.names()[0], label="Data set")
+        user = gr.Textbox(label="A user's id (empty: a sample)", elem_id="compare-user")
+        count = gr.Slider(1, MOST, value=5, step=1, label="People of the sample")
+        judged = gr.Checkbox(False, label="Ask the judge, in both orders")
+    with gr.Row():
+        go = gr.Button("Compare", variant="primary", elem_id="compare")
+        stop = gr.Button("Stop", elem_id="stop-comparing")
+    said = gr.HTML(
+        pieces.note(
+            "Each person's newest item is kept out of the history: the pages should have it."
+        )
+    )
+    table, lists = gr.HTML(), gr.HTML()
+
+    async def run(*values: Any) -> AsyncGenerator[tuple[Any, Any, Any]]:
+        sides = (Setting(*values[0:4]), Setting(*values[4:8]))
+        async for update in _compared(desk, sides, *values[8:]):
+            yield update
+
+    running = go.click(
+        run,
+        [*first, *second, dataset, user, count, judged],
+        [said, table, lists],
+        concurrency_limit=4,
+        show_progress="hidden",
+        api_visibility="private",
+    )
+    stop.click(
+        lambda: pieces.note("Stopped."), None, said, cancels=[running], api_visibility="private"
+    )
+
+
+def _side(name: str, answers: str, mode: str) -> list[Any]:
+    with gr.Column(min_width=280):
+        gr.Markdown(f"### {name}")
+        return [
+            gr.Radio([MODEL, GROUNDED], value=answers, label=f"{name}: who answers"),
+            gr.Radio(list(MODES), value=mode, label=f"{name}: the way to the tags"),
+            gr.Textbox(label=f"{name}: adapter (optional)"),
+            gr.Radio(["text", "vectors"], value="text", label=f"{name}: items in prompts as"),
+        ]
+
+
+async def _compared(
+    desk: Desk,
+    sides: tuple[Setting, Setting],
+    dataset: str,
+    user: str | None,
+    count: float,
+    judged: bool,
+) -> AsyncGenerator[tuple[Any, Any, Any]]:
+    met: list[Met] = []
+    words: list[Preference] = []
+    yield pieces.note("Starting …"), "", ""
+    try:
+        service = await desk.service(dataset)
+        named = (user or "").strip()
+        users = [named] if named else comparing.sampled(service, int(count))
+        async with aclosing(comparing.compared(service, sides, users)) as people:
+            async for one in people:
+                met.append(one)
+                if judged:
+                    words.append(await comparing.preferred(service, one))
+                line = f"{len(met)} of {len(users)} people are compared."
+                found = comparing.figures(service, met)
+                yield pieces.note(line + verdict(words)), _table(found), _lists(service, met)
+    except Exception as error:  # noqa: BLE001 (said in the page)
+        yield shown(error), gr.skip(), gr.skip()
+
+
+def verdict(words: list[Preference]) -> str:
+    """What the judge said so far, in a sentence; nothing when it was not asked."""
+    if not words:
+        return ""
+    counts = {name: sum(one.better == name for one in words) for name in _SAYS}
+    unread = sum(one.better is None for one in words)
+    parts = [f"{number} times {_SAYS[name]}" for name, number in counts.items() if number]
+    parts += [f"{unread} times it could not be read"] if unread else []
+    return f" The judge prefers {', '.join(parts)}."
+
+
+def _table(found: dict[str, tuple[float, float, float, Any]]) -> str:
+    rows = [
+        (
+            pieces.text(name),
+            f"{first:,.3f}",
+            f"{second:,.3f}",
+            f"{change:+,.3f}",
+            f"[{span[0]:+,.3f}, {span[1]:+,.3f}]" if span else "–",
+        )
+        for name, (first, second, change, span) in found.items()
+    ]
+    return pieces.table(("figure", "first", "second", "second − first", "95 % interval"), rows)
+
+
+def _lists(service: Any, met: list[Met]) -> str:
+    """The two lists of the newest person, the kept-out item told."""
+    one = met[-1]
+    dataset = service.live.tools.dataset
+    held = dataset.titles[dataset.row_of[one.held]]
+    parts = []
+    shared = set.intersection(*({r["item_id"] for r in x["recommendations"]} for x in one.results))
+    for name, result in zip(("First", "Second"), one.results, strict=True):
+        items = "".join(
+            f"<li>{pieces.text(row['title'], 120)}{'' if row['item_id'] in shared else ' ·'}</li>"
+            for row in result["recommendations"]
+        )
+        personas = pieces.chips(persona["name"] for persona in result["personas"])
+        body = f'{personas}<ol style="list-style: decimal; margin-left: 1.4rem">{items}</ol>'
+        parts.append(pieces.box(f"{name}: user {one.user_id}", f"kept out: {held}", body))
+    return pieces.boxes(parts) + pieces.note("A point marks what only one of the two lists has.")
