@@ -51,8 +51,9 @@ class Gate:
         started = time.monotonic()
         try:
             yield
-        finally:
+            # What failed at once tells nothing about how long a run takes.
             self._usual_s += _SMOOTHING * (time.monotonic() - started - self._usual_s)
+        finally:
             self.active -= 1
             self._places.release()
 

@@ -8,6 +8,7 @@ import pytest
 
 from foretaste.app.api.errors import Refused
 from foretaste.app.api.gate import Gate
+from foretaste.data.errors import EngineUnavailable
 
 
 def test_refused_callers_are_told_turns_as_far_apart_as_runs_end() -> None:
@@ -36,3 +37,15 @@ def test_a_caller_whom_the_line_has_no_room_for_is_told_when_to_come() -> None:
         return headers
 
     assert asyncio.run(told()) == ["1", "1", "2", "2", "3"]
+
+
+def test_runs_that_fail_at_once_do_not_bring_callers_back_sooner() -> None:
+    async def told() -> list[float]:
+        gate = Gate(runs=2, waiting=0)
+        for _ in range(100):
+            with pytest.raises(EngineUnavailable):
+                async with gate.admitted():
+                    raise EngineUnavailable("gone", 3.0)
+        return [gate.turn(3.0) for _ in range(3)]
+
+    assert asyncio.run(told()) == pytest.approx([3.0, 3.25, 3.5], abs=0.05)
