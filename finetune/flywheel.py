@@ -14,8 +14,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from foretaste.agents.config import AgentsConfig
 from foretaste.agents.retrieval.tools import Tools, load_tools
 from foretaste.data.errors import InputError
@@ -32,13 +30,10 @@ from foretaste.finetune.reward.train import train as distil
 from foretaste.finetune.runs import Run, open_run, peak_mb
 from foretaste.finetune.sft.export import export_to
 from foretaste.judge.objects import Case, Judgement, Tier
-from foretaste.judge.ranking.bootstrap import interval, resampled_means
 from foretaste.serving.shipped import adapter_folder
 
 KIND = "flywheel"
 GENERAL = 0.25  # share of the catalogue that a tag may match before it says too little
-EVALUATED = 64  # people whose next choices decide whether a round is kept
-RESAMPLES = 2000  # of these people, for the interval of the gain
 CASES, VERDICTS = "cases.jsonl", "verdicts.jsonl"
 
 
@@ -150,7 +145,7 @@ def _round(wheel: Wheel, number: int, current: str) -> dict[str, Any]:
             )
         ),
     )
-    measured = _once(folder / "evaluation.json", lambda: _compared(wheel, current, after))
+    test = trained["test"]
     return {
         "round": number,
         "adapter": after,
@@ -158,7 +153,11 @@ def _round(wheel: Wheel, number: int, current: str) -> dict[str, Any]:
         "reward_model": learnt["validation"],
         "best_step": trained["best_step"],
         "ended": trained["ended"],
-        **measured,
+        "people": test["people"],
+        "before": test["start"]["accuracy"],
+        "after": test["best"]["accuracy"],
+        "gain": test["accuracy_gain"],
+        "kept": test["accuracy_gain"]["mean"] > 0,
     }
 
 
@@ -187,16 +186,16 @@ def _job(wheel: Wheel, adapter: str) -> Job:
 def _sampled(wheel: Wheel, adapter: str, folder: Path, number: int) -> dict[str, Any]:
     """Let the policy answer, and judge every different tag in hindsight, as files of a judge."""
     job, config = _job(wheel, adapter), wheel.grpo
-    asked = list({question.owner: question for question in job.questions}.values())
+    leaves = Leaves(wheel.tools)
+    asked = list(islice(questions(wheel.tools, leaves, config), config.prompts))
     repeated = [question for question in asked for _ in range(config.group)]
     texts = job.texts(repeated, config.temperature, config.seed + number)
-    leaves = Leaves(wheel.tools)
     cases, verdicts = [], []
     for place, question in enumerate(asked):
         own = texts[place * config.group : (place + 1) * config.group]
         tags = dict.fromkeys(tag for text in own for tag in job.scoring.tags(text) or ())
-        for number_, tag in enumerate(tags):
-            known = {"id": f"{place}-{number_}", "group": question.owner}
+        for row, tag in enumerate(tags):
+            known = {"id": f"{place}-{row}", "group": question.owner}
             context = tuple(question.context.splitlines())
             cases.append(Case(**known, context=context, answer=(tag,)))
             verdicts.append(Judgement(**known, tier=tier(tag, question, wheel.tools, leaves)))
@@ -223,37 +222,3 @@ def _write(path: Path, rows: Sequence[Case | Judgement]) -> None:
     with replacing(path) as part, part.open("w", encoding="utf-8") as file:
         for row in rows:
             file.write(json.dumps(row.model_dump(mode="json"), ensure_ascii=False) + "\n")
-
-
-def _compared(wheel: Wheel, before: str, after: str) -> dict[str, Any]:
-    """R_acc of both adapters' likeliest answers to people of no training, held against each other.
-
-    Raises:
-        InputError: nobody is left for it.
-    """
-    config = wheel.grpo
-    used = config.prompts + config.validation_prompts
-    asked = list(
-        islice(questions(wheel.tools, Leaves(wheel.tools), config), used, used + EVALUATED)
-    )
-    if not asked:
-        raise InputError(
-            f"{used} people train, and nobody is left to evaluate with; make grpo.prompts or "
-            "grpo.validation_prompts smaller."
-        )
-    found = []
-    for adapter in (before, after):
-        scored = _job(wheel, adapter).answers(asked, 0.0, 0)
-        found.append(np.array([one.rewards.accuracy for one in scored]))
-    gain = found[1] - found[0]
-    low, high = interval(resampled_means(gain[:, None], np.arange(len(gain)), RESAMPLES, 0)) or (
-        0,
-        0,
-    )
-    return {
-        "people": len(asked),
-        "before": float(found[0].mean()),
-        "after": float(found[1].mean()),
-        "gain": {"mean": float(gain.mean()), "low": low, "high": high},
-        "kept": bool(gain.mean() > 0),
-    }

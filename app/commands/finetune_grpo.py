@@ -38,6 +38,12 @@ def grpo(
     say(f"Validation on {result['validation_prompts']} prompts of other people, start → best:")
     for name in ("reward", "accuracy", "alignment", "diversity", "length", "gate/all", "invalid"):
         say(f"  {name:<10} {start[name]:.4f} → {best[name]:.4f}")
+    test = result["test"]
+    gain = test["accuracy_gain"]
+    say(
+        f"Test, {test['people']} people who trained nothing: accuracy {test['start']['accuracy']:.4f} → "
+        f"{test['best']['accuracy']:.4f}, gain {gain['mean']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}]."
+    )
     say(
         f"Best step {result['best_step']} of {result['steps']} ({result['ended']}), "
         f"{result['wall_s']:.0f} s, {result['peak_mb']:,} MB; adapter {result['adapter']}."

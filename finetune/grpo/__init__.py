@@ -5,5 +5,8 @@
 * `scoring.py`   what an answer earns: its tags, their categories, vectors and reward-model scores
 * `rollout.py`   sampling on the CPU: batched, prefixes shared, held to the JSON schema
 * `alarm.py`     when training collapses
-* `train.py`     a whole run: thresholds, estimate, TRL's GRPOTrainer, resume, export
+* `policy.py`    TRL's GRPOTrainer where a group's prompt is computed once
+* `trainer.py`   that trainer over the steps that are left, with our rollouts, rewards and schedule
+* `keeper.py`    between steps: curves, validation, the alarm, states
+* `train.py`     a whole run: questions, thresholds, estimate, resume, export
 """

@@ -23,6 +23,7 @@ class GrpoConfig(BaseModel, frozen=True, extra="forbid"):
         combine: `crs` (constrained reward shaping) or `sum` (weighted sum).
         prompts: prompts that are sampled from, one of each person.
         validation_prompts: prompts of other people; the mean reward on them chooses the checkpoint.
+        test_prompts: prompts of still other people, asked once at the end: the start against the best.
         future: newest training events of a person that say what was right.
         group: answers to one prompt.
         batch_prompts: prompts of one step.
@@ -50,6 +51,7 @@ class GrpoConfig(BaseModel, frozen=True, extra="forbid"):
     combine: Literal["crs", "sum"] = "crs"
     prompts: int = Field(128, ge=1)
     validation_prompts: int = Field(32, ge=1)
+    test_prompts: int = Field(64, ge=1)
     future: int = Field(6, ge=1)
     group: int = Field(8, ge=2)
     batch_prompts: int = Field(4, ge=1)

@@ -41,16 +41,17 @@ class SharedPromptTrainer(GRPOTrainer):  # type: ignore[misc]
             )
         causal = self.accelerator.unwrap_model(model).get_base_model()
         size = batch_size or len(input_ids)
-        parts = [
-            shared_logps(
-                causal,
-                input_ids[start : start + size],
-                attention_mask[start : start + size],
-                logits_to_keep,
-                self.temperature,
-            )
-            for start in range(0, len(input_ids), size)
-        ]
+        with self.accelerator.autocast():
+            parts = [
+                shared_logps(
+                    causal,
+                    input_ids[start : start + size],
+                    attention_mask[start : start + size],
+                    logits_to_keep,
+                    self.temperature,
+                )
+                for start in range(0, len(input_ids), size)
+            ]
         logps = torch.cat([one for one, _ in parts])
         return logps, torch.cat([one for _, one in parts]) if compute_entropy else None, None
 

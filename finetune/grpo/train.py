@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from foretaste.agents.config import AgentsConfig
@@ -40,16 +41,19 @@ from foretaste.finetune.language_model import (
     export_adapter,
     load_base,
     load_lora_state,
+    lora_state,
     with_adapter,
 )
 from foretaste.finetune.moments import moments
 from foretaste.finetune.runs import Estimate, Run, open_run, peak_mb, stoppable
+from foretaste.judge.ranking.bootstrap import interval, resampled_means
 from foretaste.serving.adapters import check_adapter
 from foretaste.serving.reward import RewardModel, context_of, reward_folder
 from foretaste.serving.shipped import adapter_folder
 
 KIND = "grpo"
 _MAX_RANK = 256
+RESAMPLES = 2000  # of the test people
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class Job:
         loaded: the policy: base model and the adapter that is trained further.
         questions: prompts in the order of the steps, `config.batch_prompts` a step.
         held: prompts of other people that choose the checkpoint.
+        test: prompts of still other people, asked once at the end.
         scoring: what answers earn.
         writer: samples answers.
         copy: the policy with its LoRA added in, or None to sample from the policy itself.
@@ -70,6 +75,7 @@ class Job:
     loaded: Loaded
     questions: list[Question]
     held: list[Question]
+    test: list[Question]
     scoring: Scoring
     writer: Writer
     copy: MergedCopy | None
@@ -81,8 +87,13 @@ class Job:
     def texts(self, questions: Sequence[Question], temperature: float, seed: int) -> list[str]:
         """One answer to each question; equal neighbours share their prompt."""
         prompts = [tokens_of(self.loaded.tokenizer, question.prompt) for question in questions]
+        model, size = self.sampler(), self.config.group * self.config.batch_prompts
         self.loaded.model.eval()
-        written = self.writer.write(self.sampler(), prompts, temperature, seed)
+        written = [
+            answer
+            for at in range(0, len(prompts), size)
+            for answer in self.writer.write(model, prompts[at : at + size], temperature, seed + at)
+        ]
         self.loaded.model.train()
         texts: list[str] = self.loaded.tokenizer.batch_decode(written, skip_special_tokens=True)
         return texts
@@ -113,8 +124,8 @@ def train(
         aligner: the reward model or its folder; the one in use for the data set when None.
 
     Returns:
-        The result that is saved with the run: thresholds, validation of the start and of the best
-        step, why it ended, wall_s, peak_mb, best_step (0: nothing was better than the start).
+        The result that is saved with the run: thresholds, validation and test of the start and of
+        the best step, why it ended, wall_s, peak_mb, best_step (0: nothing was better than the start).
 
     Raises:
         InputError: no adapter, no reward model, nobody to learn from, or no room.
@@ -143,7 +154,7 @@ def train(
     judge = RewardModel.load(given) if isinstance(given, Path) else given
     base = load_base(config.base or record.get("base") or _no_base(adapter))
     loaded = with_adapter(base, folder, trained=True)
-    job = prepare(config, loaded, tools, judge)
+    job, first = prepare(config, loaded, tools, judge), lora_state(loaded.model)
     with stoppable() as stop:
         course, tensors = _course(run, resume)
         estimate = _measured(job, course)
@@ -160,8 +171,12 @@ def train(
         if keeper.interrupted:
             note("Saved; the same command with --resume goes on from here.")
             raise KeyboardInterrupt
-    load_lora_state(loaded.model, keeper.best)
-    result = _result(job, course, estimate, start) | {"start": adapter, "reward_model": rewards}
+    told = {
+        "start": adapter,
+        "reward_model": rewards,
+        "test": tested(job, course, first, keeper.best),
+    }
+    result = _result(job, course, estimate, start) | told
     target = subfolder("adapters") / out
     about = {key: value for key, value in record.items() if key not in ("sha256", "base")}
     digest = export_adapter(loaded, target, about | {"reinforced": {"dataset": name, **result}})
@@ -177,15 +192,16 @@ def prepare(config: GrpoConfig, loaded: Loaded, tools: Tools, aligner: Aligner |
         InputError: too few people.
     """
     leaves = Leaves(tools)
-    wanted = config.prompts + config.validation_prompts
-    found = list(islice(questions(tools, leaves, config), wanted))
-    if len(found) < 2:
+    sizes = config.prompts, config.validation_prompts, config.test_prompts
+    found = list(islice(questions(tools, leaves, config), sum(sizes)))
+    if len(found) < 3:
         raise InputError(
-            f"Two people or more were expected whose next items have categories, and "
+            f"Three people or more were expected whose next items have categories, and "
             f"{tools.dataset.name} has {len(found)}; import more interactions or categories."
         )
-    held = min(config.validation_prompts, len(found) // 2)
-    learnt = found[: len(found) - held]
+    third = len(found) // 3
+    held, test = min(sizes[1], third), min(sizes[2], third)
+    learnt = found[: len(found) - held - test]
     count = config.steps * config.batch_prompts
     in_order = [learnt[place % len(learnt)] for place in range(count)]
     schema = with_room(ExpertAnswer, tools.config.tags)
@@ -194,7 +210,8 @@ def prepare(config: GrpoConfig, loaded: Loaded, tools: Tools, aligner: Aligner |
         config,
         loaded,
         in_order,
-        found[len(found) - held :],
+        found[len(learnt) : len(learnt) + held],
+        found[len(learnt) + held :],
         Scoring(tools, leaves, aligner, config, schema),
         Writer(loaded.tokenizer, vocabulary, schema, config.max_tokens),
         MergedCopy(loaded.model) if config.merged else None,
@@ -216,6 +233,30 @@ def questions(tools: Tools, leaves: Leaves, config: GrpoConfig) -> Iterator[Ques
                 side.next_rows,
                 tuple(tools.dataset.rows(list(side.persona.evidence))),
             )
+
+
+def tested(job: Job, course: Course, first: dict[str, Any], best: dict[str, Any]) -> dict[str, Any]:
+    """The likeliest answers of the start and of the best step to people who trained nothing.
+
+    The policy has the best weights afterwards.
+
+    Returns:
+        means of both, and the gain in accuracy with its 95 % interval over people.
+    """
+    thresholds = Thresholds.model_validate(course.thresholds)
+    found = []
+    for weights in (first, best):
+        load_lora_state(job.loaded.model, weights)
+        found.append(job.answers(job.test, 0.0, job.config.seed))
+    gain = np.array([b.rewards.accuracy - a.rewards.accuracy for a, b in zip(*found, strict=True)])
+    means = resampled_means(gain[:, None], np.arange(len(gain)), RESAMPLES, job.config.seed)
+    low, high = interval(means) or (0.0, 0.0)
+    parts = [
+        summary(one, [job.scoring.combined(o.rewards, thresholds) for o in one], thresholds)
+        for one in found
+    ]
+    told = {"mean": float(gain.mean()), "low": low, "high": high}
+    return {"people": len(gain), "start": parts[0], "best": parts[1], "accuracy_gain": told}
 
 
 def _course(run: Run, resume: bool) -> tuple[Course, dict[str, Any]]:

@@ -2,10 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,8 +21,10 @@ from foretaste.agents.wording.lexicon import Lexicon
 from foretaste.data.dataset import Dataset
 from foretaste.data.errors import InputError
 from foretaste.data.store import save_dataset
+from foretaste.finetune.grpo import trainer
 from foretaste.finetune.grpo.alarm import Alarm, Limits
 from foretaste.finetune.grpo.config import GrpoConfig, load_config
+from foretaste.finetune.grpo.keeper import Keeper
 from foretaste.finetune.grpo.policy import shared_logps
 from foretaste.finetune.grpo.rewards import (
     Rewards,
@@ -268,6 +266,8 @@ def test_a_run_measures_its_start_keeps_the_best_and_exports(
     assert set(result["thresholds"]) == {"alignment", "diversity", "length"}
     assert result["validation"]["start"]["step"] == 0
     assert result["best_step"] >= 0
+    assert result["test"]["people"] == 3
+    assert result["test"]["accuracy_gain"]["low"] <= result["test"]["accuracy_gain"]["high"]
     folder = Path(result["folder"])
     assert (folder / "adapter_model.safetensors").is_file()
     record = json.loads((folder / "foretaste.json").read_text())
@@ -289,70 +289,54 @@ def test_wrong_calls_are_one_sentence(tiny: Dataset, tmp_path: Path) -> None:
         load_config("large")
 
 
-PROGRAM = """
-import importlib.util, sys, time
-from pathlib import Path
-def module(path, name):
-    spec = importlib.util.spec_from_file_location(name, path)
-    made = importlib.util.module_from_spec(spec)
-    sys.modules[name] = made
-    spec.loader.exec_module(made)
-    return made
-here = Path(sys.argv[1])
-shared, own = module(here.parent / "conftest.py", "shared"), module(here / "test_grpo.py", "own")
-from foretaste.data.store import load_dataset
-from foretaste.finetune.grpo import trainer
-plain = trainer.rewarded
-def slow(job, keeper):
-    reward = plain(job, keeper)
-    def wait(completions, number, **given):
-        time.sleep(float(sys.argv[4]))
-        return [len(turns[-1]["content"]) % 7 / 7 for turns in completions if reward(
-            completions, number) is not None]
-    return wait
-trainer.rewarded = slow
-tools = own.tools_of(load_dataset("tiny"), shared.WordEmbedder())
-config = own.load_config("smoke", ["grpo.steps=3", "grpo.rate=0.01"])
-result = own.train(
-    "tiny", sys.argv[2], config, "out", sys.argv[3] == "resume", tools=tools, aligner=own.Short())
-import safetensors.torch as st
-weights = st.load_file(Path(result["folder"]) / "adapter_model.safetensors")
-from foretaste.data.files import read_json, home
-(run,) = (home() / "runs" / "grpo").iterdir()
-print(round(sum(float(w.float().abs().sum()) for w in weights.values()), 2))
-print([round(row["reward"], 6) for row in read_json(run / "curve.json") if "kl" in row])
-"""
-
-
-def test_a_killed_run_goes_on_to_the_same_end(
-    tiny: Dataset, tiny_llama: Path, tmp_path: Path
+def test_a_run_that_dies_goes_on_to_the_same_end(
+    tools: Tools, tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start = adapter_in(tmp_path / "sft", tiny_llama)
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM)
+    config = load_config("smoke", ["grpo.steps=3", "grpo.rate=0.01", "grpo.validate_every=3"])
+    died: list[bool] = []
+    as_it_is = trainer.rewarded
 
-    def call(how: str, pause: str) -> subprocess.Popen[str]:
-        here = str(Path(__file__).parent)
-        return subprocess.Popen(
-            [sys.executable, "-P", str(program), here, str(start), how, pause],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def rewarded(job: Any, keeper: Any) -> Any:
+        plain = as_it_is(job, keeper)
 
-    killed = call("new", "3")
-    states = Path(os.environ["FORETASTE_HOME"]) / "runs" / "grpo"
-    deadline = time.monotonic() + 120
-    while not list(states.glob("*/state.safetensors")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
-    went_on = call("resume", "0")
-    first, said = went_on.communicate()
-    assert went_on.returncode == 0, said
-    assert "Going on after step" in said
-    whole = call("new", "0")
-    second, said = whole.communicate()
-    assert whole.returncode == 0, said
-    assert first == second
-    assert first.strip()
+        def reward(completions: Any, number: Any, **given: Any) -> list[float]:
+            if keeper.course.step == 1 and not died:
+                died.append(True)
+                raise RuntimeError("dead")
+            plain(completions, number)
+            return [len(turns[-1]["content"]) % 7 / 7 for turns in completions]
+
+        return reward
+
+    monkeypatch.setattr(trainer, "rewarded", rewarded)
+
+    def run(resume: bool) -> dict[str, Any]:
+        return train("tiny", str(start), config, "out", resume, tools, Short())
+
+    with pytest.raises(RuntimeError, match="dead"):
+        run(False)
+    went_on = run(True)
+    whole = run(False)
+    assert went_on["steps"] == whole["steps"] == 3
+    assert went_on["sha256"] == whole["sha256"]
+    assert went_on["validation"] == whole["validation"]
+    assert run(True) == whole  # finished: nothing is done again
+
+
+def test_a_run_that_is_asked_to_stop_saves_and_goes_on(
+    tools: Tools, tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = adapter_in(tmp_path / "sft", tiny_llama)
+    config = load_config("smoke", ["grpo.steps=2", "grpo.save_every=50"])
+    plain = Keeper.on_step_end
+
+    def asked(self: Any, *given: Any, **more: Any) -> None:
+        plain(self, *given, **more)
+        self.stop.asked = self.course.step == 1
+
+    monkeypatch.setattr(Keeper, "on_step_end", asked)
+    with pytest.raises(KeyboardInterrupt):
+        train("tiny", str(start), config, "out", False, tools, Short())
+    result = train("tiny", str(start), config, "out", True, tools, Short())
+    assert result["steps"] == 2

@@ -256,27 +256,26 @@ def test_a_missing_or_foreign_reward_model_is_one_sentence(home: Path, tmp_path:
         RewardModel.load(tmp_path)
 
 
-PROGRAM = """
+CHANGES = ["reward.epochs=2", "reward.batch=2", "reward.rate=0.01"]
+PROGRAM = f"""
 import sys, time
+from pathlib import Path
 from foretaste.finetune.reward import trainer
 from foretaste.finetune.reward.config import load_config
 from foretaste.finetune.reward.train import train
 trainer._SAVE_EVERY = 0.0
 plain = trainer.Trainer.step
 def slow(self, groups):
-    time.sleep(float(sys.argv[3]))
+    time.sleep(0.5)
     return plain(self, groups)
 trainer.Trainer.step = slow
-from pathlib import Path
-given = (Path(sys.argv[4]), Path(sys.argv[5]))
-changes = ["reward.base=" + sys.argv[1], "reward.epochs=2", "reward.batch=2", "reward.rate=0.01"]
-result = train("tiny", load_config("smoke", changes), sys.argv[2] == "resume", given)
-print(result["validation"]["pairs"], result["folder"])
+changes = ["reward.base=" + sys.argv[1], *{CHANGES}]
+train("tiny", load_config("smoke", changes), False, (Path(sys.argv[2]), Path(sys.argv[3])))
 """
 
 
 def test_a_killed_training_goes_on_to_the_same_weights(
-    tiny: Dataset, tiny_llama: Path, tmp_path: Path
+    tiny: Dataset, tiny_llama: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = [
         (f"{n}{kind}", f"u{n}", f"{kind} {n}", "S" if kind == "good" else "B")
@@ -287,29 +286,22 @@ def test_a_killed_training_goes_on_to_the_same_weights(
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
 
-    def call(how: str, pause: str, home: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, str(program), str(tiny_llama), how, pause, str(cases), str(verdicts)],
-            env=os.environ | {"FORETASTE_HOME": home},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    home = os.environ["FORETASTE_HOME"]
-    killed = call("new", "0.5", home)
-    states = Path(home) / "runs" / "reward"
-    deadline = time.monotonic() + 60
-    while not list(states.glob("*/state.safetensors")) and time.monotonic() < deadline:
+    home = Path(os.environ["FORETASTE_HOME"])
+    killed = subprocess.Popen(
+        [sys.executable, "-P", str(program), str(tiny_llama), str(cases), str(verdicts)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(home.glob("runs/reward/*/state.safetensors")) and time.monotonic() < deadline:
         time.sleep(0.05)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
-    went_on = call("resume", "0", home)
-    first, said = went_on.communicate()
-    assert went_on.returncode == 0, said
-    assert "Going on in epoch" in said
-    whole = call("new", "0", home)
-    second, said = whole.communicate()
-    assert whole.returncode == 0, said
-    assert first == second
-    assert first.strip()
+    changes = [f"reward.base={tiny_llama}", *CHANGES]
+    config = load_config("smoke", changes)
+    went_on = train("tiny", config, True, (cases, verdicts))
+    assert "Going on in epoch" in capsys.readouterr().err
+    whole = train("tiny", config, False, (cases, verdicts))
+    assert went_on["folder"] == whole["folder"]  # named by its weights
+    assert went_on["validation"] == whole["validation"]
