@@ -21,6 +21,7 @@ from foretaste.data.files import home, read_json, safe_name
 from foretaste.serving.adapters import check_adapter
 from foretaste.serving.arithmetic import fast_bfloat16
 from foretaste.serving.prefixes import continued
+from foretaste.serving.shipped import intact, shipped_folder
 from foretaste.serving.store import model_folder
 
 RECORD, HEAD = "reward.json", "head.safetensors"
@@ -192,18 +193,22 @@ def read_record(folder: Path) -> RewardRecord:
 
 
 def reward_folder(dataset: str) -> Path:
-    """The folder of the reward model in use for a data set.
+    """The folder of the reward model in use for a data set: the one trained here, else a shipped one.
 
     Raises:
-        ModelError: none was trained yet.
+        ModelError: there is none.
     """
     folder = home() / "rewards" / safe_name(dataset)
-    if not (folder / POINTER).is_file():
-        raise ModelError(
-            f"There is no reward model for {dataset}; train one with "
-            f"`foretaste finetune reward --dataset {dataset}`."
-        )
-    return folder / safe_name(str(read_json(folder / POINTER)["run"]))
+    if (folder / POINTER).is_file():
+        return folder / safe_name(str(read_json(folder / POINTER)["run"]))
+    carried = shipped_folder() / f"reward-{safe_name(dataset)}"
+    if (carried / RECORD).is_file():
+        intact(carried)
+        return carried
+    raise ModelError(
+        f"There is no reward model for {dataset}; train one with "
+        f"`foretaste finetune reward --dataset {dataset}`."
+    )
 
 
 def _network(record: RewardRecord, folder: Path) -> tuple[RewardNet, Any]:
