@@ -273,7 +273,7 @@ def _folders(adapters: Sequence[str]) -> dict[str, Path]:
 def _engine(settings: Settings, folders: dict[str, Path]) -> EngineConfig:
     """The engine with every adapter loaded."""
     engine = override(settings.engine, "engine", settings.changes)
-    if not folders:
+    if not folders or engine.endpoint:  # an endpoint serves the adapters under these names
         return engine
     listed = ",".join(f"{name}={folder}" for name, folder in folders.items())
     return engine.model_copy(update={"adapters": listed, "max_loras": 1})
