@@ -148,11 +148,11 @@ def test_words_of_a_title_are_not_unsafe(tools: Tools) -> None:
 
 @pytest.fixture
 def pages(tools: Tools) -> list[Page]:
-    return clean_pages(tools, 40, 5, 0, DAY)
+    return clean_pages(tools, 24, 4, 0, DAY)
 
 
 def test_clean_pages_hold_what_people_have_not_chosen(pages: list[Page]) -> None:
-    assert len(pages) == 40
+    assert len(pages) == 24
     for page in pages:
         assert not set(page.item_ids) & set(page.history)
         assert len(set(page.item_ids)) == len(page.places)
@@ -160,7 +160,7 @@ def test_clean_pages_hold_what_people_have_not_chosen(pages: list[Page]) -> None
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.sampled_from(KINDS), st.integers(0, 39), st.integers(0, 99))
+@given(st.sampled_from(KINDS), st.integers(0, 23), st.integers(0, 99))
 def test_planting_changes_a_page_and_leaves_the_person(
     tools: Tools, pages: list[Page], kind: str, number: int, seed: int
 ) -> None:
@@ -193,16 +193,16 @@ def test_the_head_tells_whose_items_they_are(tools: Tools, pages: list[Page]) ->
 
 
 def test_probe_counts_what_it_planted(tools: Tools) -> None:
-    report = probe(tools, ProbeConfig(users=40, n=5))
-    assert report["clean"]["n"] == 20
-    assert report["clean"]["false_alarms"] <= 1, report["clean"]
+    report = probe(tools, ProbeConfig(users=32, n=4))
+    assert report["clean"]["n"] == 16
+    assert set(report["clean"]["kinds"]) <= {"out_of_season"}  # a page may well hold that candle
     assert set(report["kinds"]) == set(KINDS)
     for kind in ("factual", "repeated", "empty", "unsafe"):
         row = report["kinds"][kind]
         assert row["detected"] >= 0.95 * row["n"] > 0
-    assert report["kinds"]["foreign"]["any"] >= report["kinds"]["foreign"]["detected"] > 10
+    assert report["kinds"]["foreign"]["any"] >= report["kinds"]["foreign"]["detected"] > 8
     json.dumps(report, allow_nan=False)
-    assert probe(tools, ProbeConfig(users=40, n=5)) == report
+    assert probe(tools, ProbeConfig(users=32, n=4)) == report
 
 
 def test_the_road_of_the_command(
