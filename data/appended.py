@@ -35,15 +35,16 @@ class Appended(Generic[Kept]):
         self.done: dict[str, Kept] = {}
         self._read()
 
-    def add(self, line: dict[str, Any]) -> None:
-        """Append one line; on disk when this returns."""
-        text = json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n"
-        view = memoryview(text.encode())
+    def add(self, *lines: dict[str, Any]) -> None:
+        """Append lines; on disk when this returns."""
+        texts = (json.dumps(line, ensure_ascii=False, separators=(",", ":")) for line in lines)
+        view = memoryview("".join(f"{text}\n" for text in texts).encode())
         with self._guard:
             while view:
                 view = view[os.write(self._handle, view) :]
             os.fsync(self._handle)
-            self.done[line[self._key]] = self._keep(line)
+            for line in lines:
+                self.done[line[self._key]] = self._keep(line)
 
     def _read(self) -> None:
         """Take in earlier lines; a last line that was cut off by a crash is removed."""

@@ -87,18 +87,13 @@ async def judge_all(
     count = len(source.ids) - before
     waiting = (one for one in source.read if one.id not in kept.done)
     with meter("Judge", count, "cases") as progress:
+        writer = _Writer(kept)
         purse = _Purse(prices, count, progress)
 
         async def work() -> None:
             for one in waiting:
                 record = await judge(one)
-                try:
-                    await asyncio.to_thread(kept.add, line_of(record))
-                except OSError as error:
-                    raise ForetasteError(
-                        f"A judgement could not be written ({error.strerror}); free some space and "
-                        "run the same command again: it goes on from here."
-                    ) from error
+                await writer.keep(record)
                 progress.advance()
                 purse.pay(record.spent)
 
@@ -110,6 +105,28 @@ async def judge_all(
             raise errors.exceptions[0] from None
     unread = sum(not kept.done[name] for name in source.ids)
     return Counts(len(source.ids), before, unread)
+
+
+class _Writer:
+    """Puts records on disk: those that wait while others are written go together."""
+
+    def __init__(self, kept: Lines) -> None:
+        self._kept, self._waiting, self._turn = kept, list[dict[str, Any]](), asyncio.Lock()
+
+    async def keep(self, record: Record | PairRecord) -> None:
+        """Write one record; on disk when this returns."""
+        self._waiting.append(line_of(record))
+        async with self._turn:
+            lines, self._waiting = self._waiting, []
+            if not lines:
+                return
+            try:
+                await asyncio.to_thread(self._kept.add, *lines)
+            except OSError as error:
+                raise ForetasteError(
+                    f"A judgement could not be written ({error.strerror}); free some space and "
+                    "run the same command again: it goes on from here."
+                ) from error
 
 
 class _Purse:
