@@ -24,7 +24,7 @@ from foretaste.data.errors import ModelError
 from foretaste.data.files import new_folder, read_json, write_json
 from foretaste.data.histories import Histories
 from foretaste.serving.arithmetic import fast_bfloat16
-from foretaste.serving.interest_folder import KIND, folder_of
+from foretaste.serving.interest_folder import KIND, folder_of, shipped
 from foretaste.serving.interest_net import InterestNet, InterestShape
 from foretaste.serving.interest_ranker import MixRecord
 from foretaste.serving.published import CURRENT, publish
@@ -281,8 +281,8 @@ def read_interest(folder: Path) -> Interest:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    record = read_record(folder)
     try:
-        record = Record.model_validate(read_json(folder / RECORD))
         arrays = load_file(folder / WEIGHTS)
         net = InterestNet(record.shape, low=low_precision())
         if record.shape.lora:
@@ -291,12 +291,28 @@ def read_interest(folder: Path) -> Interest:
         own = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
         net.load_own(own)
         return Interest(net, record, {name: arrays[name].float() for name in _ARRAYS})
-    except (OSError, SafetensorError, ValidationError, KeyError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(
-            f"A next-interest model was expected in {folder} and cannot be read ({reason}); train "
-            "it again with `foretaste finetune interest`."
-        ) from error
+    except (OSError, SafetensorError, KeyError, RuntimeError) as error:
+        raise _damaged(folder, error) from error
+
+
+def read_record(folder: Path) -> Record:
+    """What the model saved in `folder` was made from.
+
+    Raises:
+        ModelError: there is none, or its file is damaged.
+    """
+    try:
+        return Record.model_validate(read_json(folder / RECORD))
+    except (OSError, ValidationError, ValueError) as error:
+        raise _damaged(folder, error) from error
+
+
+def _damaged(folder: Path, error: Exception) -> ModelError:
+    reason = " ".join(str(error).split())[:200]
+    return ModelError(
+        f"A next-interest model was expected in {folder} and cannot be read ({reason}); train "
+        "it again with `foretaste finetune interest`."
+    )
 
 
 def base_folder(name: str, fingerprint: str | None = None) -> Path:
@@ -360,9 +376,19 @@ def load_interest(
     folder = folder_of(dataset.name, pointer)
     if folder is None:
         return None
-    model = read_interest(folder)
-    record = model.record
+    record = read_record(folder)
     wanted = [(record.catalogue_fingerprint, dataset.info.catalogue_fingerprint)]
     if fitted is not None:
         wanted.append((record.histories, histories_fingerprint(fitted)))
-    return model if all(one == other for one, other in wanted) else None
+    if any(one != other for one, other in wanted):
+        return None
+    if folder == shipped(dataset.name) and not _fetched(record.base):
+        return None  # serving without a language model fetches none
+    return read_interest(folder)
+
+
+def _fetched(base: str) -> bool:
+    """Whether a bundled language model is on this machine already."""
+    from foretaste.serving.bundled import PREFIX, bundled, bundled_folder
+
+    return not base.startswith(PREFIX) or bundled_folder(bundled(base)).exists()
