@@ -18,6 +18,7 @@ from foretaste.agents.objects import Mode, Request
 from foretaste.agents.recommend import Run, result, stream
 from foretaste.agents.retrieval.tools import Tools, load_tools
 from foretaste.agents.running.checkpoints import Thread, made_of, opened
+from foretaste.app.adapters import with_shipped
 from foretaste.app.entities import in_form
 from foretaste.app.show import Screen, show_trace
 from foretaste.data.dataset import Dataset
@@ -194,6 +195,7 @@ async def load(
     The engine ends with `stack`. Entities go as vectors when that is wanted and an adaptor fits.
     """
     config, engine = await asyncio.to_thread(in_form, config, engine, dataset.name)
+    config, engine = with_shipped(config, engine)
     loading = partial(
         load_tools,
         dataset,

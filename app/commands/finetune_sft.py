@@ -37,7 +37,9 @@ def sft(
     from foretaste.finetune.sft.config import load_config
     from foretaste.finetune.sft.train import train
 
-    result = train(rows, name, load_config(preset, changes or ()), resume)
+    told = [f"--rows {path.name}" for path in rows] + [f"--set {one}" for one in changes or ()]
+    command = f"foretaste finetune sft --name {name} --preset {preset} {' '.join(told)}"
+    result = train(rows, name, load_config(preset, changes or ()), resume, command)
     before, after = result["validation"]["untrained"], result["best_loss"]
     say(
         f"Validation loss {before['loss']:.3f} untrained, {after:.3f} at step {result['best_step']} "
@@ -63,11 +65,15 @@ def merge(
 def export(
     adapter: AdapterOption,
     out: Annotated[Path, typer.Option(help="Folder to copy the adapter to.")],
+    figures: Annotated[
+        list[Path] | None,
+        typer.Option(help="A file of `evaluate intent --json` that the card shows; repeatable."),
+    ] = None,
     json_target: JsonOption = None,
 ) -> None:
     """Copy a checked adapter as vLLM and peft read it (bfloat16, safetensors), with its card."""
     from foretaste.finetune.sft.export import export_to
 
-    result = export_to(adapter, out)
+    result = export_to(adapter, out, figures or ())
     say(f"{adapter}: {result['bytes'] / 1e6:,.1f} MB, sha256 {result['sha256'][:16]}…, in {out}.")
     emit(result, json_target)

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from foretaste.data.errors import InputError
-from foretaste.data.files import new_folder, replacing, write_json
+from foretaste.data.files import new_folder, read_json, replacing, write_json
 from foretaste.finetune.language_model import adapter_record, load_base, merged, with_adapter
+from foretaste.finetune.sft.card import card_text
 from foretaste.serving.adapters import check_adapter
 from foretaste.serving.bundled import RECORD as MODEL_RECORD
 from foretaste.serving.bundled import checksums
 from foretaste.serving.shipped import adapter_folder
 
 _MAX_RANK = 256
+CARD = "card.md"
 
 
-def export_to(adapter: str, out: Path) -> dict[str, Any]:
-    """Copy an adapter's files into a folder, checked, each written beside and renamed.
+def export_to(adapter: str, out: Path, figures: Sequence[Path] = ()) -> dict[str, Any]:
+    """Copy an adapter's files into a folder, checked, each written beside and renamed, with its card.
 
     Args:
         adapter: name in the store, name of a shipped one, or a folder.
-        out: made when missing.
+        out: made when missing; the card is called after it.
+        figures: files of `evaluate intent --json` that the card shows.
 
     Returns:
         bytes, sha256 and the record.
@@ -33,11 +37,14 @@ def export_to(adapter: str, out: Path) -> dict[str, Any]:
     for path in files:
         with replacing(out / path.name) as part:
             shutil.copyfile(path, part)
+    record = adapter_record(folder)
+    with replacing(out / CARD) as part:
+        part.write_text(card_text(out.name, record, [read_json(path) for path in figures]), "utf-8")
     return {
         "adapter": adapter,
         "bytes": sum(path.stat().st_size for path in files),
         "sha256": digest,
-        "record": adapter_record(folder),
+        "record": record,
     }
 
 

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,11 @@ class Job:
 
 
 def train(
-    paths: Sequence[Path], name: str, config: SftConfig, resume: bool = False
+    paths: Sequence[Path],
+    name: str,
+    config: SftConfig,
+    resume: bool = False,
+    command: str = "",
 ) -> dict[str, Any]:
     """Train a LoRA on rows, export the best checkpoint into `<home>/adapters/<name>`.
 
@@ -65,6 +70,7 @@ def train(
         name: of the adapter.
         config: settings.
         resume: go on where an earlier try with the same settings stopped.
+        command: what was called, for the adapter's record.
 
     Returns:
         The result that is saved with the run: losses, wall_s, peak_mb, flops_fraction, best_epoch.
@@ -84,6 +90,7 @@ def train(
         return result
     loaded = with_lora(load_base(config.model, config.kind), config.lora(), config.seed)
     job = _job(name, config, rows, paths, loaded)
+    job.about.update(command=command, code=f"foretaste {version('foretaste')}, {_commit()}")
     with stoppable() as stop:
         course, tensors = _course(run, resume)
         found = probe(loaded, job)
@@ -275,6 +282,18 @@ def _agents(job: Job) -> dict[str, Any]:
     for card in job.about["data"]:
         settings |= card.get("settings", {}).get("agents", {})
     return settings
+
+
+def _commit() -> str:
+    """The commit of a checkout; `no checkout` for an installed package."""
+    head = Path(__file__).resolve().parents[2] / ".git" / "HEAD"
+    try:
+        told = head.read_text("utf-8").strip()
+        if told.startswith("ref: "):
+            told = (head.parent / told.removeprefix("ref: ")).read_text("utf-8").strip()
+    except OSError:
+        return "no checkout"
+    return f"commit {told[:12]}"
 
 
 def _digest(rows: Sequence[Row]) -> str:
