@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from heapq import nsmallest
 from typing import Any
 
 import numpy as np
@@ -16,7 +19,7 @@ from foretaste.judge.ranking.bootstrap import interval, resampled_means
 
 RESAMPLES = 1000
 WORST = 10  # cases that are shown
-MOST_VALUES = 20  # of one segment that are told; the rest is one
+MOST_VALUES = 20  # of one segment that are told
 
 
 def figures(records: Iterable[Record], seed: int = 0) -> dict[str, Any]:
@@ -28,25 +31,72 @@ def figures(records: Iterable[Record], seed: int = 0) -> dict[str, Any]:
 
     Returns:
         cases, unreadable, made_of, tiers (tier → cases), score ({mean, interval}: over cases, its
-        interval by resampling groups), dimensions (name → mark → cases), evidence (marks, how many of them
-        rest on no quote that stands anywhere, quotes, unsupported),
-        disagreement (of panels, mean), segments (name → value → {n, tiers, score}), cost (see
-        `cost`). Unreadable cases stand in `unreadable` and nowhere else.
+        interval by resampling groups), dimensions (name → mark → cases), evidence (marks; how many
+        of them rest on no quote that stands anywhere, `without`; quotes, unsupported), disagreement
+        (of panels, mean), segments (name → value → {n, tiers, score}), cost (see `cost`).
+        Unreadable cases stand in `unreadable` and nowhere else.
     """
-    kept = list(records)
-    read = [one for one in kept if not one.faults]
-    told = [one.disagreement for one in read if one.disagreement is not None]
+    whole, parted = _Part(), dict[str, dict[str, _Part]]()
+    marks: dict[str, Counter[str]] = {}
+    evidence = dict.fromkeys(("marks", "without", "quotes", "unsupported"), 0)
+    cases, made_of, spent, told = 0, dict[str, str](), list[Spent](), list[float]()
+    for one in records:
+        cases += 1
+        made_of = made_of or one.made_of
+        spent.append(one.spent)
+        if one.faults:
+            continue
+        whole.add(one)
+        told += [] if one.disagreement is None else [one.disagreement]
+        for name, value in one.segments.items():
+            parted.setdefault(name, {}).setdefault(value, _Part()).add(one)
+        for verdict in one.verdicts:
+            marks.setdefault(verdict.dimension, Counter())[verdict.mark] += 1
+            evidence["marks"] += 1
+            evidence["without"] += verdict.unsupported == len(verdict.evidence)
+            evidence["quotes"] += len(verdict.evidence)
+            evidence["unsupported"] += verdict.unsupported
     return {
-        "cases": len(kept),
-        "unreadable": len(kept) - len(read),
-        "made_of": kept[0].made_of if kept else {},
-        **_part(read, seed),
-        "dimensions": _dimensions(read),
-        "evidence": _evidence(read),
+        "cases": cases,
+        "unreadable": cases - len(whole.scores),
+        "made_of": made_of,
+        **whole.told(seed),
+        "dimensions": {name: {mark: n[mark] for mark in MARKS} for name, n in marks.items()},
+        "evidence": evidence,
         "disagreement": round(sum(told) / len(told), 4) if told else None,
-        "segments": segments_of(read, seed),
-        "cost": cost([one.spent for one in kept]),
+        "segments": {name: _commonest(values, seed) for name, values in parted.items()},
+        "cost": cost(spent),
     }
+
+
+@dataclass
+class _Part:
+    """What is kept of some readable cases: a few numbers each."""
+
+    tiers: Counter[str] = field(default_factory=Counter)
+    scores: list[float] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
+
+    def add(self, one: Record) -> None:
+        """Count one case."""
+        self.tiers[one.tier or ""] += 1
+        self.scores.append(math.nan if one.score is None else one.score)
+        self.groups.append(one.group or one.id)
+
+    def told(self, seed: int) -> dict[str, Any]:
+        """Tiers, and the mean score with its interval."""
+        scores = np.array(self.scores, dtype=np.float64).reshape(-1, 1)  # (cases, 1)
+        means = resampled(scores, numbered(self.groups), seed)
+        return {
+            "tiers": {tier: self.tiers[tier] for tier in TIERS},
+            "score": mean_of(scores[:, 0], means[:, 0]),
+        }
+
+
+def _commonest(values: dict[str, _Part], seed: int) -> dict[str, dict[str, Any]]:
+    """Value → figures, of the commonest `MOST_VALUES`."""
+    order = sorted(values.items(), key=lambda pair: -len(pair[1].scores))[:MOST_VALUES]
+    return {value: {"n": len(part.scores), **part.told(seed)} for value, part in order}
 
 
 def pair_figures(records: Iterable[PairRecord], seed: int = 0) -> dict[str, Any]:
@@ -94,27 +144,12 @@ _SIDES = ("first", "tie", "second")
 
 def worst(records: Iterable[Record], count: int = WORST) -> list[Record]:
     """The readable cases of the lowest tier and score, those with negative marks first."""
-    read = [one for one in records if not one.faults and one.score is not None]
+    read = (one for one in records if not one.faults and one.score is not None)
 
     def badness(one: Record) -> tuple[int, float, str]:
         return -TIERS.index(one.tier) if one.tier else 0, one.score or 0.0, one.id
 
-    return sorted(read, key=badness)[:count]
-
-
-def segments_of(records: Sequence[Record], seed: int) -> dict[str, dict[str, Any]]:
-    """Segment → value → figures of its cases; the commonest `MOST_VALUES` values."""
-    parted: dict[str, dict[str, list[Record]]] = {}
-    for one in records:
-        for name, value in one.segments.items():
-            parted.setdefault(name, {}).setdefault(value, []).append(one)
-    return {
-        name: {
-            value: {"n": len(some), **_part(some, seed)}
-            for value, some in sorted(values.items(), key=lambda pair: -len(pair[1]))[:MOST_VALUES]
-        }
-        for name, values in parted.items()
-    }
+    return nsmallest(count, read, key=badness)
 
 
 def cost(spent: Sequence[Spent]) -> dict[str, Any]:
@@ -156,37 +191,6 @@ def mean_of(
     low_high = interval(means)
     told = [round(end, 4) for end in low_high] if low_high else None
     return {name: round(float(held.mean()), 4), "interval": told}
-
-
-def _part(records: Sequence[Record], seed: int) -> dict[str, Any]:
-    """Tiers and score of some cases."""
-    scores = np.array([np.nan if one.score is None else one.score for one in records])[:, None]
-    scores = scores.astype(np.float64).reshape(-1, 1)  # (cases, 1)
-    groups = numbered([one.group or one.id for one in records])
-    means = resampled(scores, groups, seed)
-    tiers: Mapping[str | None, int] = Counter(one.tier for one in records)
-    return {
-        "tiers": {tier: tiers.get(tier, 0) for tier in TIERS},
-        "score": mean_of(scores[:, 0], means[:, 0]),
-    }
-
-
-def _dimensions(records: Sequence[Record]) -> dict[str, dict[str, int]]:
-    found: dict[str, Counter[str]] = {}
-    for verdict in (verdict for one in records for verdict in one.verdicts):
-        found.setdefault(verdict.dimension, Counter())[verdict.mark] += 1
-    return {name: {mark: counts[mark] for mark in MARKS} for name, counts in found.items()}
-
-
-def _evidence(records: Sequence[Record]) -> dict[str, int]:
-    verdicts = [verdict for one in records for verdict in one.verdicts]
-    quotes = sum(len(one.evidence) for one in verdicts)
-    return {
-        "marks": len(verdicts),
-        "without": sum(one.unsupported == len(one.evidence) for one in verdicts),
-        "quotes": quotes,
-        "unsupported": sum(one.unsupported for one in verdicts),
-    }
 
 
 def _rounded(share: float | None) -> float | None:
