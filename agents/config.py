@@ -83,7 +83,7 @@ class AgentsConfig(PageSettings, frozen=True, extra="forbid"):
     language: str = Field("en", description="of explanations: de, en, es, fr or nl")
     audience: str = Field("general", description="of explanations: general, expert or child")
     explained_together: int = Field(
-        6, ge=1, le=6, description="items of one persona or channel that one call explains"
+        2, ge=1, le=6, description="items of one persona or channel that one call explains"
     )
     keep_memory: bool = Field(
         False, description="whether what explanations said lately outlives the process"

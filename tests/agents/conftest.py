@@ -105,7 +105,7 @@ def film_tools(embedder: Any, dataset: Dataset | None = None) -> Tools:
     counts = np.bincount(dataset.histories.rows, minlength=len(FILMS)).astype(np.float32)
     return Tools(
         dataset=dataset,
-        config=AgentsConfig(min_tags=2, candidates=12),
+        config=AgentsConfig(min_tags=2, candidates=12, explained_together=6),
         lexicon=Lexicon(dataset.items),
         embedder=embedder,
         vectors=index.vectors_of(range(len(FILMS))),
