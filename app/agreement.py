@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -159,9 +160,11 @@ def saved(name: str, path: Path) -> Method:
 
 def asked(call: AgreeCall, labels: Labels) -> Path:
     """A run of the language-model judge over the labelled rows; stopped, it goes on where it was."""
+    rows = [*labels.contexts, *map(repr, labels.answers), *map(repr, labels.others), *labels.ids]
+    decides = [call.engine.model_dump_json(), call.rubric, str(call.protocol.seed), *rows]
+    digest = hashlib.sha256("\n".join(decides).encode()).hexdigest()[:12]
     folder = subfolder("runs", "agree")
-    name = f"{call.labels.path.stem[:60]}-{call.rubric}-{labels.task}".replace(" ", "-")
-    source, target = folder / f"{name}.rows.jsonl", folder / f"{name}.jsonl"
+    source, target = folder / f"{digest}.rows.jsonl", folder / f"{digest}.jsonl"
     drift.write_cases(source, labels)
     columns = ("id=id", "group=group", "context=context")
     shared: dict[str, Any] = {
