@@ -19,6 +19,7 @@ from foretaste.serving import openai_chat, vllm_supervisor
 from foretaste.serving import vllm_server as starting
 from foretaste.serving.chat import Ask, Message
 from foretaste.serving.engine import EngineConfig, open_chat
+from foretaste.serving.replicas import ReplicatedChat
 from foretaste.serving.vllm_supervisor import SupervisedChat
 
 STAND_IN = """
@@ -29,8 +30,14 @@ from foretaste.serving.child import die_with_parent
 
 die_with_parent()
 here = Path(sys.argv[2])
-life = len(list(here.glob("life-*"))) + 1
-(here / f"life-{life}").write_text(str(os.getpid()))
+life = 1
+while True:
+    try:
+        with (here / f"life-{life}").open("x") as file:
+            file.write(str(os.getpid()))
+        break
+    except FileExistsError:
+        life += 1
 if (here / "broken").exists():
     sys.exit("the weights are made of cheese")
 
@@ -92,7 +99,7 @@ async def until_asked(folder: Path) -> None:
 
 def test_what_was_under_way_is_asked_again_and_new_requests_are_told_when(stand_in: Path) -> None:
     async def go() -> None:
-        async with open_chat(EngineConfig(restart=True)) as chat:
+        async with open_chat(EngineConfig(restart=True, replicas=1)) as chat:
             assert isinstance(chat, SupervisedChat)
             assert chat.ready
             assert (await chat.ask(ask("hello"))).parsed.life == 1
@@ -111,9 +118,30 @@ def test_what_was_under_way_is_asked_again_and_new_requests_are_told_when(stand_
     asyncio.run(go())
 
 
+def test_of_two_servers_one_answers_while_the_other_is_started_again(stand_in: Path) -> None:
+    async def go() -> None:
+        async with open_chat(EngineConfig(restart=True, replicas=2)) as chat:
+            assert isinstance(chat, ReplicatedChat)
+            lives = {(await chat.ask(ask(f"user {n}"))).parsed.life for n in range(30)}
+            assert lives == {1, 2}
+            (stand_in / "broken").write_text("")
+            kill(stand_in, 1)
+            lives = {(await chat.ask(ask(f"user {n}"))).parsed.life for n in range(30)}
+            assert lives == {2}
+            assert chat.ready
+            (stand_in / "broken").unlink()
+            deadline = time.monotonic() + 20
+            while lives != {2, 3} and time.monotonic() < deadline:
+                lives = {(await chat.ask(ask(f"user {n}"))).parsed.life for n in range(30)} - {1}
+                lives = {min(life, 3) for life in lives}
+            assert lives == {2, 3}
+
+    asyncio.run(go())
+
+
 def test_a_request_that_kills_every_engine_is_given_up_after_its_second(stand_in: Path) -> None:
     async def go() -> None:
-        async with open_chat(EngineConfig(restart=True)) as chat:
+        async with open_chat(EngineConfig(restart=True, replicas=1)) as chat:
             asked = asyncio.create_task(chat.ask(ask("deadly")))
             await until_asked(stand_in)
             kill(stand_in, 1)
@@ -126,7 +154,7 @@ def test_a_request_that_kills_every_engine_is_given_up_after_its_second(stand_in
 
 def test_a_deadline_is_kept_while_no_engine_comes(stand_in: Path) -> None:
     async def go() -> float:
-        async with open_chat(EngineConfig(restart=True)) as chat:
+        async with open_chat(EngineConfig(restart=True, replicas=1)) as chat:
             asked = asyncio.create_task(chat.ask(ask("slow", deadline_s=4)))
             await until_asked(stand_in)
             (stand_in / "broken").write_text("")
@@ -144,7 +172,7 @@ def test_a_first_start_that_fails_is_no_crash(stand_in: Path) -> None:
     (stand_in / "broken").write_text("")
 
     async def go() -> None:
-        async with open_chat(EngineConfig(restart=True)):
+        async with open_chat(EngineConfig(restart=True, replicas=1)):
             pass
 
     with pytest.raises(EngineError, match="made of cheese"):
@@ -174,7 +202,7 @@ def test_a_new_engine_gets_the_adapters_of_the_old_one(stand_in: Path) -> None:
     (folder / "adapter_config.json").write_text('{"r": 4}')
 
     async def go() -> None:
-        config = EngineConfig(restart=True, adapters=f"films@1={folder}")
+        config = EngineConfig(restart=True, replicas=1, adapters=f"films@1={folder}")
         async with open_chat(config):
             assert "films@1" in (stand_in / "loaded-1").read_text()
             kill(stand_in, 1)
