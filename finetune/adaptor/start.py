@@ -1,10 +1,12 @@
-"""Where training starts: an entity's vector is what its words' own vectors are on average.
+"""Where training starts: an entity's vector is what its words' own vectors are on average, spread out.
 
 The linear map from sentence vectors to these averages that fits best (ridge regression) is written into the two
 layers exactly, since x = ReLU(x) - ReLU(-x); the rest of the hidden layer begins with no say.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,27 @@ from foretaste.serving.hybrid_adaptor import Adaptor, Belongs
 
 Floats = NDArray[np.float32]
 _RIDGE = 1e-3  # times the number of texts: sentence vectors have length 1
+
+
+def spread_means(tokens: Sequence[Floats]) -> Floats:
+    """(texts, model) the mean of each text's token vectors, as far from their centre as tokens are.
+
+    Means of several tokens lie close together, and a language model hardly tells them apart:
+    their distances from the centre are stretched to the tokens' own (docs/log.md has the effect).
+
+    Args:
+        tokens: of each text (tokens, model), one token at least.
+
+    >>> one = np.array([[0, 0], [4, 0]], dtype=np.float32)
+    >>> spread_means([one, one + np.float32([0, 2])]).astype(int).tolist()  # 1 ± √5
+    [[2, -1], [2, 3]]
+    """
+    means = np.stack([own.mean(axis=0) for own in tokens])  # (texts, model)
+    centre = means.mean(axis=0)
+    apart = float(np.linalg.norm(means - centre, axis=1).mean())
+    lengths = np.concatenate([np.linalg.norm(own - centre, axis=1) for own in tokens])
+    stretch = float(lengths.mean()) / apart if apart > 0 else 1.0
+    return np.asarray(centre + stretch * (means - centre), dtype=np.float32)
 
 
 def regression(vectors: Floats, targets: Floats) -> tuple[Floats, Floats]:

@@ -24,7 +24,7 @@ from foretaste.finetune.adaptor.frozen import Frozen
 from foretaste.finetune.adaptor.loop import Aligned, Lessons, Loop, Trainer, flops_per_position
 from foretaste.finetune.adaptor.prompts import Prompt, prompts_of, shortened
 from foretaste.finetune.adaptor.rows import Known, held_out, known_items, questions
-from foretaste.finetune.adaptor.start import as_layers, regression
+from foretaste.finetune.adaptor.start import as_layers, regression, spread_means
 from foretaste.finetune.adaptor.teacher import TAUGHT, Answers, taught
 from foretaste.finetune.runs import Estimate, Run, matmul_flops, open_run, peak_mb, stoppable
 from foretaste.serving.adapters import SETTINGS, check_adapter
@@ -177,16 +177,12 @@ def _prompts(job: Job) -> list[Prompt]:
 
 
 def _start(job: Job, frozen: Frozen, items: Sequence[Known], rows: NDArray[np.int64]) -> Adaptor:
-    """Each entity's vector begins as the mean of its tokens' own, at the length of a token's."""
+    """Each entity's vector begins as the mean of its tokens' own, spread as tokens are."""
     draw = np.random.default_rng([job.config.seed, 3])
     some = [items[row] for row in draw.permutation(rows)[: job.config.start]]
     texts = sorted({one.text for item in some for one in (item.entity, item.short)})
-    table = frozen.table.float()
-    means = np.stack(
-        [table[frozen.writer.tokens(f" {text}")].mean(dim=0).numpy() for text in texts]
-    )  # (texts, width)
-    means *= float(table.norm(dim=1).mean()) / np.linalg.norm(means, axis=1).mean()
-    weights, offset = regression(job.embedder.encode(texts), means)
+    own = [frozen.table[frozen.writer.tokens(f" {text}")].float().numpy() for text in texts]
+    weights, offset = regression(job.embedder.encode(texts), spread_means(own))
     return as_layers(weights, offset, job.config.hidden, job.belongs, job.config.seed)
 
 
