@@ -13,15 +13,20 @@ group = typer.Typer(help="Language models and embedders: list, fetch, show.", no
 
 @group.command("list")
 def list_models(json_target: JsonOption = None) -> None:
-    """The bundled models, and what else the store holds."""
+    """The bundled models, what else the store holds, and the adapters, shipped ones included."""
+    from foretaste.serving.shipped import adapter_list
     from foretaste.serving.store import model_list
 
-    rows = model_list()
+    rows, adapters = model_list(), adapter_list()
     if json_target is None:
         for row in rows:
             state = f"{row['bytes'] / 1e6:,.1f} MB" if row["fetched"] else "not fetched"
             print(f"{row['name']:<34} {state:>12}  {row.get('purpose', '')}")
-    emit({"models": rows}, json_target)
+        for row in adapters:
+            kind = "shipped adapter" if row["shipped"] else "adapter"
+            size = f"{row['bytes'] / 1e6:,.1f} MB"
+            print(f"{row['name']:<34} {size:>12}  {kind} of {row['base'] or 'an unnamed model'}")
+    emit({"models": rows, "adapters": adapters}, json_target)
 
 
 @group.command()
