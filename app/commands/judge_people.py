@@ -55,6 +55,32 @@ PresetOption = Annotated[str, typer.Option(help="Of the head: cpu, or smoke (a f
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="head.FIELD=VALUE", help="Of the head.")
 ]
+JudgeOption = Annotated[
+    str, typer.Option(help="head (fitted in each fold), head:NAME, cosine, agent, run:FILE.")
+]
+FoldsOption = Annotated[int, typer.Option(min=2, help="Parts of the cross-validation.")]
+ResamplesOption = Annotated[int, typer.Option(min=100, help="Of the bootstrap over groups.")]
+AgainstOption = Annotated[
+    Path | None, typer.Option(metavar="RUN", help="An older run: how far the judge moved.")
+]
+SaveOption = Annotated[
+    Path | None, typer.Option(metavar="RUN.jsonl", help="Keep what the judge said of each row.")
+]
+BiasesOption = Annotated[bool, typer.Option(help="Probe the judge's biases too.")]
+PopularityOption = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="How often the answer was chosen.")
+]
+AuthorOption = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="Which model wrote the answer.")
+]
+OwnOption = Annotated[str | None, typer.Option(help="The judge's own model among the authors.")]
+RubricOption = Annotated[str, typer.Option(help="Of --judge agent.")]
+EngineOption = Annotated[str, typer.Option(help="Of --judge agent: vllm or transformers.")]
+ModelOption = Annotated[str, typer.Option(help="Of --judge agent.")]
+EndpointOption = Annotated[
+    str | None, typer.Option(help="Of --judge agent: URL of an OpenAI-compatible API.")
+]
+SeedOption = Annotated[int, typer.Option(help="Of folds and bootstrap.")]
 EMBEDDER = "bundled:all-minilm-l6-v2"
 
 
@@ -114,38 +140,24 @@ def agree(
     levels: LevelsOption = None,
     positive: PositiveOption = None,
     limit: LimitOption = None,
-    judge: Annotated[
-        str, typer.Option(help="head (fitted in each fold), head:NAME, cosine, agent, run:FILE.")
-    ] = "head",
+    judge: JudgeOption = "head",
     catalogue: CatalogueOption = None,
-    folds: Annotated[int, typer.Option(min=2, help="Parts of the cross-validation.")] = 5,
-    resamples: Annotated[int, typer.Option(min=100, help="Of the bootstrap over groups.")] = 1000,
-    against: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="An older run: how far the judge moved.")
-    ] = None,
-    save: Annotated[
-        Path | None, typer.Option(metavar="RUN.jsonl", help="Keep what the judge said of each row.")
-    ] = None,
-    biases: Annotated[bool, typer.Option(help="Probe the judge's biases too.")] = True,
-    popularity: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="How often the answer was chosen.")
-    ] = None,
-    author: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Which model wrote the answer.")
-    ] = None,
-    own: Annotated[
-        str | None, typer.Option(help="The judge's own model among the authors.")
-    ] = None,
+    folds: FoldsOption = 5,
+    resamples: ResamplesOption = 1000,
+    against: AgainstOption = None,
+    save: SaveOption = None,
+    biases: BiasesOption = True,
+    popularity: PopularityOption = None,
+    author: AuthorOption = None,
+    own: OwnOption = None,
     embedder: EmbedderOption = EMBEDDER,
     preset: PresetOption = "cpu",
     setting: SetOption = None,
-    rubric: Annotated[str, typer.Option(help="Of --judge agent.")] = "item",
-    engine: Annotated[str, typer.Option(help="Of --judge agent: vllm or transformers.")] = "vllm",
-    model: Annotated[str, typer.Option(help="Of --judge agent.")] = "bundled:smollm2-135m-instruct",
-    endpoint: Annotated[
-        str | None, typer.Option(help="Of --judge agent: URL of an OpenAI-compatible API.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of folds and bootstrap.")] = 0,
+    rubric: RubricOption = "item",
+    engine: EngineOption = "vllm",
+    model: ModelOption = "bundled:smollm2-135m-instruct",
+    endpoint: EndpointOption = None,
+    seed: SeedOption = 0,
     json_target: JsonOption = None,
 ) -> None:
     """Hold a judge against people, beside trivial judges and beside people against each other.
