@@ -243,15 +243,13 @@ def _reward(name: str, job: _Job[Case]) -> Judge:
 
 def _rules(name: str, job: _Job[Case]) -> Judge:
     """Rules over the data set, with a head when one is named."""
-    from foretaste.agents.retrieval.tools import load_tools
     from foretaste.judge.probes.detectors import Detectors
     from foretaste.judge.rules import RulesJudge
 
     if job.records is None:
         raise InputError("Rules look facts up in a data set; add --dataset NAME.")
     head = _head(name, job) if name else None
-    detectors = Detectors(load_tools(job.records.dataset))
-    return RulesJudge(detectors, job.records, job.rubric.target, head)
+    return RulesJudge(Detectors(job.records.dataset), job.records, job.rubric.target, head)
 
 
 _WITHOUT_MODEL: dict[str, Callable[[str, _Job[Case]], Judge]] = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
@@ -17,10 +17,9 @@ from typing import Literal, get_args
 from foretaste.agents.explaining.facts import CALENDAR, thing_of
 from foretaste.agents.explaining.languages import Language, language
 from foretaste.agents.explaining.sentence_guard import Thing, check_facts
-from foretaste.agents.retrieval.tools import Tools
 from foretaste.agents.wording.asking import CheckFailed
 from foretaste.agents.wording.lexicon import words
-from foretaste.judge.probes.fit import FitHead, features_of
+from foretaste.data.dataset import Dataset
 from foretaste.judge.probes.pages import Page
 
 Kind = Literal["factual", "foreign", "repeated", "empty", "unsafe", "shuffled", "out_of_season"]
@@ -52,13 +51,19 @@ class Detectors:
     """All rules over one data set, and the head that tells foreign items when there is one.
 
     Args:
-        tools: catalogue, vectors and rule.
-        fit: of `fit.py`; without it foreign items are not looked for.
+        dataset: the catalogue.
+        foreign: tells whether a page's items suit its person hardly, as `fit.py` does; without it
+            foreign items are not looked for.
         code: language of the sentences.
     """
 
-    def __init__(self, tools: Tools, fit: FitHead | None = None, code: str = "en") -> None:
-        self._tools, self._fit = tools, fit
+    def __init__(
+        self,
+        dataset: Dataset,
+        foreign: Callable[[Page], bool] | None = None,
+        code: str = "en",
+    ) -> None:
+        self._dataset, self._suits_hardly = dataset, foreign
         self._language: Language = language(code)
         self._things: dict[int, Thing] = {}
 
@@ -101,7 +106,7 @@ class Detectors:
     def _sentences(self, page: Page) -> Iterator[Finding]:
         """Sentences that say what is not so, or that belong to another item of the page."""
         for number, place in enumerate(page.places):
-            row = self._tools.dataset.row_of.get(place.item_id)
+            row = self._dataset.row_of.get(place.item_id)
             if row is None:
                 yield Finding("factual", number, "the item is not in the catalogue")
                 continue
@@ -123,16 +128,16 @@ class Detectors:
         if not named:
             return
         for number, place in enumerate(page.places):
-            row = self._tools.dataset.row_of.get(place.item_id)
-            said = set(words(self._tools.dataset.titles[row])) if row is not None else set()
+            row = self._dataset.row_of.get(place.item_id)
+            said = set(words(self._dataset.titles[row])) if row is not None else set()
             times = (said & CALENDAR) - DOUBTFUL
             if times and not times & named:
                 yield Finding("out_of_season", number, f"the item is for {min(times)}")
 
     def _foreign(self, page: Page) -> Iterator[Finding]:
-        if self._fit is None or not page.places or not page.history:
+        if self._suits_hardly is None or not page.places or not page.history:
             return
-        if self._fit.foreign(features_of(self._tools, [page]))[0]:
+        if self._suits_hardly(page):
             yield Finding("foreign", None, "the items hardly suit what this person chose")
 
     def _moments(self, page: Page) -> set[str]:
@@ -150,7 +155,7 @@ class Detectors:
 
     def _named(self, page: Page, text: str) -> list[Thing]:
         """Items of the history that a sentence names by their whole title."""
-        rows = {self._tools.dataset.row_of.get(one) for one in page.history}
+        rows = {self._dataset.row_of.get(one) for one in page.history}
         things = [self._thing(row) for row in rows if row is not None]
         return [thing for thing in things if thing.title and thing.title in text]
 
@@ -163,12 +168,12 @@ class Detectors:
         return text
 
     def _title(self, item_id: str) -> str:
-        row = self._tools.dataset.row_of.get(item_id)
+        row = self._dataset.row_of.get(item_id)
         return "" if row is None else self._thing(row).title
 
     def _thing(self, row: int) -> Thing:
         if row not in self._things:
-            self._things[row] = thing_of(self._tools.dataset, row)
+            self._things[row] = thing_of(self._dataset, row)
         return self._things[row]
 
     @cached_property

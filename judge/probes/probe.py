@@ -60,7 +60,10 @@ def probe(tools: Tools, config: ProbeConfig | None = None) -> dict[str, Any]:
     pages = clean_pages(tools, config.users, config.n, config.seed, config.environment)
     half = len(pages) // 2
     learns, measured = pages[:half], pages[half:]
-    detectors = Detectors(tools, _fitted(tools, learns, config.seed))
+    fit = _fitted(tools, learns, config.seed)
+    detectors = Detectors(
+        tools.dataset, lambda page: bool(fit.foreign(features_of(tools, [page]))[0])
+    )
     alarms = [(page, detectors.findings(page)) for page in measured]
     wrong = [(page, found) for page, found in alarms if found]
     kinds, missed = _planted(detectors, measured, ground_of(tools, measured), config.seed)

@@ -31,7 +31,7 @@ def figures(records: Iterable[Record], seed: int = 0) -> dict[str, Any]:
 
     Returns:
         cases, unreadable, made_of, tiers (tier → cases), score ({mean, interval}: over cases, its
-        interval by resampling groups), dimensions (name → mark → cases), evidence (marks; how many
+        interval by resampling groups), dimensions (name → mark → cases), evidence (marks of those who quote; how many
         of them rest on no quote that stands anywhere, `without`; quotes, unsupported), disagreement
         (of panels, mean), segments (name → value → {n, tiers, score}), cost (see `cost`).
         Unreadable cases stand in `unreadable` and nowhere else.
@@ -52,6 +52,8 @@ def figures(records: Iterable[Record], seed: int = 0) -> dict[str, Any]:
             parted.setdefault(name, {}).setdefault(value, _Part()).add(one)
         for verdict in one.verdicts:
             marks.setdefault(verdict.dimension, Counter())[verdict.mark] += 1
+            if not verdict.text and not verdict.evidence:
+                continue  # a rule that found nothing has nothing to quote
             evidence["marks"] += 1
             evidence["without"] += verdict.unsupported == len(verdict.evidence)
             evidence["quotes"] += len(verdict.evidence)

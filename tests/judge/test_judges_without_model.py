@@ -94,9 +94,9 @@ def test_how_well_scores_tell_tiers_by_hand() -> None:
 
 
 @pytest.fixture
-def rules(embedder: Any) -> Any:
+def rules() -> Any:
     films = FILMS["films"]()
-    detectors = Detectors(FILMS["film_tools"](embedder, films))
+    detectors = Detectors(films)
 
     def judge(case: Case, target: str, head: Any = None) -> Judgement:
         return asyncio.run(RulesJudge(detectors, Records(films), target, head).judge(case))

@@ -104,7 +104,7 @@ PAGE = Page(
 
 
 def _kinds(tools: Tools, page: Page) -> set[str]:
-    return {one.kind for one in Detectors(tools).findings(page)}
+    return {one.kind for one in Detectors(tools.dataset).findings(page)}
 
 
 @pytest.mark.parametrize(
