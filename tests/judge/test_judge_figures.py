@@ -135,6 +135,7 @@ def test_runs_that_cannot_be_compared() -> None:
         compare_runs([record("1", 1.0)], [record("2", 1.0)])
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
 def test_holm_raises_each_p_and_keeps_their_order(ps: list[float]) -> None:
     corrected = holm(ps)
@@ -145,7 +146,7 @@ def test_holm_raises_each_p_and_keeps_their_order(ps: list[float]) -> None:
     assert corrected[ps.index(min(ps))] == pytest.approx(min(1, min(ps) * len(ps)), abs=1e-6)
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=20))
 def test_comparing_the_other_way_round_turns_everything_round(
     scores: list[tuple[float, float]],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -30,6 +30,7 @@ def test_tiers_by_hand(given_marks: list[Mark], excellent: float, tier: str) -> 
     assert tier_of(given_marks, excellent) == tier
 
 
+@settings(deadline=None)
 @given(marks, st.floats(0.01, 1))
 def test_a_better_mark_never_makes_a_worse_tier(some: list[Mark], excellent: float) -> None:
     place = TIERS.index(tier_of(some, excellent))
@@ -40,6 +41,7 @@ def test_a_better_mark_never_makes_a_worse_tier(some: list[Mark], excellent: flo
             assert score_of(better) > score_of(some)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(TIERS), st.sampled_from(TIERS))
 def test_a_reviewer_may_only_lower(rule: str, said: str) -> None:
     assert TIERS.index(lower_of(rule, said)) >= TIERS.index(rule)
@@ -78,6 +80,7 @@ def test_scores_alone_have_a_mean_and_no_tier() -> None:
     assert (whole.tier, whole.score, whole.disagreement) == (None, 0.4, None)
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(MARKS), min_size=1, max_size=7))
 def test_the_middle_mark_is_in_the_middle(some: list[Mark]) -> None:
     middle = POINTS[middle_mark(some)]
