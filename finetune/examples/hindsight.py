@@ -62,12 +62,14 @@ class Moment:
         tools: the data set as it was known then, with the rule fitted on what was known.
         reader: what the agents would have read.
         future: rows of what was chosen next, soonest first, each once.
+        leaves: last categories of all items of the catalogue.
     """
 
     user: str
     tools: Tools
     reader: Reader
     future: tuple[int, ...]
+    leaves: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -116,11 +118,14 @@ def planned(moment: Moment, personas: Sequence[Persona], rejects: Rejects) -> Ex
     number = {item_id: n for n, item_id in enumerate(history.item_ids, 1)}
     answers = []
     for one in by_future(moment, personas):
-        items = [number[item_id] for item_id in one.evidence if item_id in number]
+        items = [item_id for item_id in one.evidence if item_id in number][:ITEMS_NAMED]
         if items:
             answers.append(
                 PersonaAnswer(
-                    name=one.name, why=one.description, now=one.why_now, items=items[:ITEMS_NAMED]
+                    name=one.name,
+                    why=_chose(tools, tools.dataset.rows(items)),
+                    now=one.why_now,
+                    items=[number[item_id] for item_id in items],
                 )
             )
     if not answers:
@@ -167,7 +172,8 @@ def proposed(
 
 def decided(moment: Moment, personas: Sequence[Persona], rejects: Rejects) -> Example | None:
     """The arbiter's row: of the grounded experts' tags and the offered ones, those that the future
-    confirms first, the others in the order in which they were offered.
+    confirms first, the others in the order in which they were offered, no two of one category as
+    long as there are others.
     """
     tools, reader = moment.tools, moment.reader
     beside = offered.tags(tools, reader, list(personas))
@@ -180,9 +186,14 @@ def decided(moment: Moment, personas: Sequence[Persona], rejects: Rejects) -> Ex
     if len(unique) < 2:
         rejects.add("arbiter", "fewer than two tags to choose from")
         return None
-    hits = [_hit(moment, tag) for tag in unique]
-    order = sorted(range(len(unique)), key=lambda n: (hits[n] is None, hits[n] or 0, n))
-    kept = order[: min(tools.config.kept, len(unique))]
+    hits = [_hits(moment, tag) for tag in unique]
+    order = sorted(range(len(unique)), key=lambda n: (not hits[n], n))
+    cores = [_core(moment, tag) for tag in unique]
+    first = [
+        n for place, n in enumerate(order) if cores[n] not in [cores[m] for m in order[:place]]
+    ]
+    others = [n for n in order if n not in first]
+    kept = [*first, *others][: min(tools.config.kept, len(unique))]
     answer = ArbiterAnswer.model_construct(
         keep=[
             KeepAnswer(tag=n + 1, why=unique[n].reason if n < len(beside) else FITS) for n in kept
@@ -206,14 +217,21 @@ def wishing(moment: Moment, texts: tuple[str, ...], wished: bool) -> Moment:
 def _told(tools: Tools, persona: Persona) -> Persona:
     """A grounded persona in the words that a short answer has."""
     rows = tools.dataset.rows(list(persona.evidence))
-    titles = [short_title(tools.dataset.titles[row]) for row in rows[:2]]
+    names = grounded.distinctive(tools.lexicon.categories, rows, 2)
+    name = " & ".join(names) if names else persona.name
+    name = name if len(name) <= NAMED_LETTERS or not names else names[0]
     return persona.model_copy(
         update={
-            "name": prompting.clean(persona.name, NAMED_LETTERS),
-            "description": prompting.clean(f"Chose {' and '.join(titles)}", 110),
+            "name": prompting.clean(name, NAMED_LETTERS),
+            "description": _chose(tools, rows),
             "source": "model",
         }
     )
+
+
+def _chose(tools: Tools, rows: Sequence[int]) -> str:
+    titles = [short_title(tools.dataset.titles[row]) for row in rows[:2]]
+    return prompting.clean(f"Chose {' and '.join(titles)}", 110)
 
 
 def _near(moment: Moment, persona: Persona, taken: Sequence[int]) -> list[int]:
@@ -229,26 +247,42 @@ def _near(moment: Moment, persona: Persona, taken: Sequence[int]) -> list[int]:
 
 
 def _tag(moment: Moment, row: int, number: int) -> list[Tag]:
-    """Modifier + core word of one item: its leaf category with a word of its title that some other
-    items of that category say too, or else with the category above; none without categories.
+    """Modifier + core word of one item; none without categories.
+
+    The core is its leaf category. Where an item is filed under several categories side by side, the
+    modifier is another of them; under a path of categories it is a word of the title that other
+    items of that leaf say too, or else the category above.
     """
     tools = moment.tools
     names = tools.dataset.categories_of(row)
     if not names:
         return []
-    leaf, terms = names[-1], tools.lexicon.words
+    leaf, above = names[-1], names[-2::-1]
+    modifier = next((name for name in above if not set(words(name)) & set(words(leaf))), "")
+    if len(names) > 1 and modifier not in moment.leaves:
+        modifier = _usual_word(tools, row, leaf) or modifier
+    text = prompting.clean(f"{modifier} {leaf}".strip(), 60)
+    return [Tag(text=text, persona=number, reason="", source="fallback")]
+
+
+def _usual_word(tools: Tools, row: int, leaf: str) -> str:
+    """The word of a title that most items of its leaf category say, and few others."""
+    terms = tools.lexicon.words
     of_leaf = set(tools.lexicon.categories.carriers(leaf).tolist())
     usual: dict[str, int] = {}
     for word in sorted(tools.lexicon.title_words(row)):
-        carriers = terms.carriers(word)
+        carriers = terms.carriers(word).tolist()
         plain = len(word) > 2 and word.isalpha() and word not in words(leaf)
-        both = sum(other in of_leaf for other in carriers.tolist())
-        if plain and both >= SHARED and len(carriers) <= COMMON * tools.lexicon.words.items:
+        both = sum(other in of_leaf for other in carriers)
+        if plain and both >= SHARED and len(carriers) <= COMMON * terms.items:
             usual[word] = both
-    above = next((name for name in names[-2::-1] if not set(words(name)) & set(words(leaf))), "")
-    modifier = max(usual, key=lambda word: usual[word]) if usual else above
-    text = prompting.clean(f"{modifier} {leaf}".strip(), 60)
-    return [Tag(text=text, persona=number, reason="", source="fallback")]
+    return max(usual, key=lambda word: usual[word]) if usual else ""
+
+
+def _core(moment: Moment, tag: Tag) -> str:
+    """The leaf category that a tag ends with, or the whole tag."""
+    ends = [name for name in moment.leaves if tag.text.endswith(name)]
+    return max(ends, key=len, default=tag.text)
 
 
 def _like(moment: Moment, persona: Persona, tag: Tag) -> str:
@@ -260,7 +294,6 @@ def _like(moment: Moment, persona: Persona, tag: Tag) -> str:
     return prompting.clean(f"like {' '.join(title.split()[:LIKE_WORDS])}", 80)
 
 
-def _hit(moment: Moment, tag: Tag) -> int | None:
-    """Place in the future of the first item that the tag matches; None for none."""
-    matching = set(moment.tools.lexicon.matching(tag.text).tolist())
-    return next((place for place, row in enumerate(moment.future) if row in matching), None)
+def _hits(moment: Moment, tag: Tag) -> bool:
+    """Whether something was chosen next that the tag matches."""
+    return bool(set(moment.tools.lexicon.matching(tag.text).tolist()) & set(moment.future))

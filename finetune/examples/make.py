@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from foretaste.agents.contexts.seasons import day_text, holiday_texts, season
 from foretaste.agents.objects import Persona, Request
 from foretaste.agents.retrieval.tools import Tools, load_tools
 from foretaste.data.dataset import Dataset
-from foretaste.data.errors import InputError
+from foretaste.data.errors import EngineError, InputError
 from foretaste.data.files import safe_name, subfolder
 from foretaste.data.progress import Meter, meter
 from foretaste.data.splits import Split, leave_one_out, until
@@ -31,6 +32,8 @@ from foretaste.finetune.examples.general import general_rows
 from foretaste.finetune.examples.hindsight import WRITER, Example, Moment, Rejects
 from foretaste.finetune.examples.rows import Kind, Row, answered, counts, fingerprint, save
 from foretaste.finetune.examples.sentences import Said
+from foretaste.serving.chat import Answer as ServedAnswer
+from foretaste.serving.chat import Ask, Parsed
 from foretaste.serving.embedder import DEFAULT_EMBEDDER
 from foretaste.serving.rules.recipes import Material
 from foretaste.serving.rules.select import chosen
@@ -60,7 +63,8 @@ def make(
         name: of an imported data set.
         preset: how many rows of which kind.
         out: folder to write; `<home>/examples/<name>` when None.
-        base: the model whose own answers the general rows hold; none are made when empty.
+        base: the model that will be trained: its tokenizer measures the prompts, and general rows
+            hold its own answers; without one tokens are counted by bytes, and none are made.
         answer: rewrites an answer, or rejects it with None; a teacher. It returns text and name.
 
     Returns:
@@ -71,7 +75,7 @@ def make(
     """
     start = time.perf_counter()
     dataset, config = load_dataset(name), preset.examples
-    work = _Work(dataset, leave_one_out(dataset), preset, answer)
+    work = _Work(dataset, leave_one_out(dataset), preset, answer, base)
     wanted = round(config.rows * (1 - config.general if base else 1))
     with meter(f"Rows of {name}", wanted, "rows") as progress:
         work.fill(wanted, progress)
@@ -103,6 +107,20 @@ def make(
     return card | {"folder": str(folder)}
 
 
+@dataclass(frozen=True)
+class Unasked:
+    """The model that will be trained, by name: prompts are measured with its own tokenizer."""
+
+    name: str
+
+    async def ask(self, ask: Ask[Parsed]) -> ServedAnswer[Parsed]:
+        """Nobody asks it while rows are made."""
+        raise EngineError(f"{self.name} is not running; rows are made without a model.")
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+
 @dataclass
 class _Work:
     """Rows under way."""
@@ -111,9 +129,16 @@ class _Work:
     split: Split
     preset: Preset
     answer: Answer | None
+    base: str
     rows: list[Row] = field(default_factory=list)
     rejects: Rejects = field(default_factory=Rejects)
     moments: int = 0
+
+    @cached_property
+    def leaves(self) -> frozenset[str]:
+        """Last categories of all items."""
+        lists = self.dataset.items["categories"].to_list()
+        return frozenset(names[-1] for names in lists if names)
 
     def fill(self, wanted: int, progress: Meter) -> None:
         """Moments of one person after the other until every agent has its share."""
@@ -159,7 +184,7 @@ class _Work:
             reader = read(tools.dataset, request, profiles=tools.profiles)
             if future and len(reader.rows):
                 self.moments += 1
-                moment = Moment(user, tools, reader, future)
+                moment = Moment(user, tools, reader, future, self.leaves)
                 yield self._surrounded(moment, day, draw)
 
     def _tools(self, known: Dataset) -> Tools:
@@ -169,7 +194,8 @@ class _Work:
         rule = choice.fit(choice.best, Material(known.histories, words, None))
         settings: AgentsConfig = self.preset.agents_config()
         profiles = Profiles() if settings.profile else None
-        return load_tools(known, settings, DEFAULT_EMBEDDER, rule=rule, profiles=profiles)
+        tools = load_tools(known, settings, DEFAULT_EMBEDDER, rule=rule, profiles=profiles)
+        return tools.with_model(Unasked(self.base) if self.base else None)
 
     def _surrounded(self, moment: Moment, day: dt.date, draw: np.random.Generator) -> Moment:
         """A share of the moments with a season, holidays or a wish in their context."""

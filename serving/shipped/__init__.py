@@ -1,4 +1,4 @@
-"""Adapters by name: trained here (`<home>/adapters`), or carried by the package (`shipped/`).
+"""Adapters by name: trained here (`<home>/adapters`), or carried by the package (this folder).
 
 A shipped adapter is a folder with weights, settings, `foretaste.json` (what it is, with the sha256 of
 its weights) and `card.md`. It is held to its checksum whenever it is looked up.
@@ -21,7 +21,7 @@ STORE = "adapters"
 
 def shipped_folder() -> Path:
     """Where the package carries its adapters."""
-    with as_file(files("foretaste.serving").joinpath("shipped")) as folder:
+    with as_file(files("foretaste.serving.shipped")) as folder:
         return Path(folder)
 
 
