@@ -26,6 +26,7 @@ from foretaste.finetune.adaptor.prompts import Prompt, prompts_of, shortened
 from foretaste.finetune.adaptor.rows import Known, held_out, known_items, questions
 from foretaste.finetune.adaptor.start import as_layers, regression, spread_means
 from foretaste.finetune.adaptor.teacher import TAUGHT, Answers, taught
+from foretaste.finetune.language_model import number_format
 from foretaste.finetune.runs import Estimate, Run, matmul_flops, open_run, peak_mb, stoppable
 from foretaste.serving.adapters import SETTINGS, check_adapter
 from foretaste.serving.chat import ChatModel
@@ -273,7 +274,7 @@ def _finish(job: Job, run: Run, loop: Loop, export: str) -> dict[str, Any]:
         "expected_s": course.expected_s,
         "wall_s": round(course.wall_s + time.perf_counter() - begin, 1),
         "peak_mb": peak_mb(),
-        "flops_fraction": round(rate / matmul_flops(), 3),
+        "flops_fraction": round(rate / matmul_flops(kind=number_format()), 3),
         "run": run.folder.name,
         "folder": str(folder.relative_to(home())),
     }
