@@ -129,6 +129,12 @@ class Run:
         return dict(read_json(path)) if path.exists() else None
 
 
+def run_folder(kind: str, name: str, settings: dict[str, Any]) -> Path:
+    """Where the run stands that these settings decide; it need not be there."""
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+    return subfolder("runs", kind) / f"{safe_name(name)[:100]}-{digest}"
+
+
 def open_run(kind: str, name: str, settings: dict[str, Any], resume: bool) -> Run:
     """The folder of the run that these settings decide.
 
@@ -143,9 +149,8 @@ def open_run(kind: str, name: str, settings: dict[str, Any], resume: bool) -> Ru
     Raises:
         InputError: there is nothing to resume.
     """
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
-    folder = subfolder("runs", kind) / f"{safe_name(name)[:100]}-{digest}"
-    run = Run(folder)
+    run = Run(run_folder(kind, name, settings))
+    folder = run.folder
     begun = (folder / STATE).exists() or run.finished() is not None
     if resume and not begun:
         raise InputError(

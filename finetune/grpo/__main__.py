@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 
 from foretaste.finetune.grpo.config import load_config
 from foretaste.finetune.grpo.train import train
@@ -20,7 +21,9 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true")
     given = parser.parse_args()
     config = load_config(given.preset, given.changes)
-    print(json.dumps(train(given.dataset, given.adapter, config, given.out, given.resume)))
+    result = train(given.dataset, given.adapter, config, given.out, given.resume)
+    if int(os.environ.get("RANK", "0")) == 0:
+        print(json.dumps(result))
 
 
 if __name__ == "__main__":

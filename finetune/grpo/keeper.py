@@ -74,6 +74,7 @@ class Keeper(TrainerCallback):  # type: ignore[misc]
         stop: whether somebody asked.
         progress: is advanced.
         measure: the validation of the policy as it is now.
+        main: whether this process writes; of several, one does.
     """
 
     def __init__(
@@ -85,9 +86,10 @@ class Keeper(TrainerCallback):  # type: ignore[misc]
         stop: Stop,
         progress: Meter,
         measure: Callable[[], dict[str, float]],
+        main: bool = True,
     ) -> None:
         self.loaded, self.config, self.run, self.course = loaded, config, run, course
-        self.stop, self.progress, self.measure = stop, progress, measure
+        self.stop, self.progress, self.measure, self.main = stop, progress, measure, main
         self.best: dict[str, Any] = {}
         self.step_figures: dict[str, float] = {}
         self.optimizer: Any = None
@@ -162,6 +164,8 @@ class Keeper(TrainerCallback):  # type: ignore[misc]
 
     def save(self) -> None:
         """Replace the state: weights, best weights, optimizer, and how far it came."""
+        if not self.main:
+            return
         now = time.perf_counter()
         self.course.wall_s += now - self._began
         self._began = now

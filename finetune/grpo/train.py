@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ from foretaste.finetune.language_model import (
     with_adapter,
 )
 from foretaste.finetune.moments import moments
-from foretaste.finetune.runs import Estimate, Run, open_run, peak_mb, stoppable
+from foretaste.finetune.runs import Estimate, Run, open_run, peak_mb, run_folder, stoppable
 from foretaste.judge.ranking.bootstrap import interval, resampled_means
 from foretaste.serving.adapters import check_adapter
 from foretaste.serving.reward import RewardModel, context_of, reward_folder
@@ -145,24 +146,23 @@ def train(
         "data": dataset.info.fingerprint,
         "prompts": prompting.fingerprint(),
     }
-    run = open_run(KIND, name, settings, resume)
+    main = int(os.environ.get("RANK", "0")) == 0  # of several processes, the one that writes
+    run = open_run(KIND, name, settings, resume) if main else Run(run_folder(KIND, name, settings))
     if resume and (result := run.finished()):
         note(f"This run is finished; its result stands in {run.folder}.")
         return result
     agents = AgentsConfig.model_validate(record.get("agents", {}))
     tools = tools or load_tools(dataset, agents)
     judge = RewardModel.load(given) if isinstance(given, Path) else given
-    base = load_base(config.base or record.get("base") or _no_base(adapter))
-    loaded = with_adapter(base, folder, trained=True)
+    loaded = _policy(config.base or record.get("base", ""), adapter, folder)
     job, first = prepare(config, loaded, tools, judge), lora_state(loaded.model)
     with stoppable() as stop:
         course, tensors = _course(run, resume)
         estimate = _measured(job, course)
         estimate.check(run.folder)
         with meter("Reinforcing", config.steps - course.step, "steps") as progress:
-            keeper = Keeper(
-                job.loaded, config, run, course, stop, progress, _validation(job, course)
-            )
+            measure = _validation(job, course)
+            keeper = Keeper(job.loaded, config, run, course, stop, progress, measure, main)
             trainer = build(job, keeper, run.folder / "trl")  # remembers the start as its reference
             if tensors:
                 restore(loaded, keeper, tensors)
@@ -171,12 +171,11 @@ def train(
         if keeper.interrupted:
             note("Saved; the same command with --resume goes on from here.")
             raise KeyboardInterrupt
-    told = {
-        "start": adapter,
-        "reward_model": rewards,
-        "test": tested(job, course, first, keeper.best),
-    }
+    told: dict[str, Any] = {"start": adapter, "reward_model": rewards}
+    told |= {"test": tested(job, course, first, keeper.best)}
     result = _result(job, course, estimate, start) | told
+    if not main:
+        return result
     target = subfolder("adapters") / out
     about = {key: value for key, value in record.items() if key not in ("sha256", "base")}
     digest = export_adapter(loaded, target, about | {"reinforced": {"dataset": name, **result}})
@@ -324,7 +323,13 @@ def _result(job: Job, course: Course, estimate: Estimate, start: float) -> dict[
     }
 
 
-def _no_base(adapter: str) -> str:
-    raise InputError(
-        f"The adapter {adapter} does not say which model it is of; give --set grpo.base=MODEL."
-    )
+def _policy(base: str, adapter: str, folder: Path) -> Loaded:
+    """The adapter on its base model, to be trained, on this process's device."""
+    if not base:
+        raise InputError(
+            f"The adapter {adapter} does not say which model it is of; give --set grpo.base=MODEL."
+        )
+    loaded = with_adapter(load_base(base), folder, trained=True)
+    if torch.cuda.is_available():
+        loaded.model.to(torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))))
+    return loaded
