@@ -45,7 +45,7 @@ class Asked:
         features: (m, c, features) float32, standardised.
         own: (m,) place of the target.
         share: of all people asked that they are.
-        before: N@10 of all people by the order of the candidates.
+        before: N@10 of all people by rule and model alone, as their candidates are named.
     """
 
     features: Any
@@ -56,6 +56,8 @@ class Asked:
 
 def fit_mix(dataset: Dataset, split: Split, model: Interest, vectors: Any, seed: int) -> Interest:
     """The model with a mix, and with what validation says of it and of its parts.
+
+    A mix that is not better than the rule on people its networks did not see is not kept.
 
     Args:
         dataset: the catalogue.
@@ -71,17 +73,21 @@ def fit_mix(dataset: Dataset, split: Split, model: Interest, vectors: Any, seed:
     cases = cases.take(np.flatnonzero(cases.histories.lengths > 0))
     few = sample(cases, WEIGHED, seed)
     rule = choice.fit(choice.best, material)
-    weight, tried = best_weight(rule, model, few, material.items)
+    weight, _ = best_weight(rule, model, few, material.items)
     record = MixRecord(
         rule=choice.best,
         constants=rules_read(choice),
         weight=weight,
         candidates=min(CANDIDATES, material.items),
     )
-    validation = {rule.name: tried[0.0], "interest": ndcg(model, few, material.items)}
-    validation["interest_blend"] = tried[weight]
-    record, said = _fitted(Mix(model, record, material, dataset.items), cases, seed)
-    changes = {"mix": record, "rule": rule.name, "validation": validation | said}
+    validation = {one.name: ndcg(one, cases, material.items) for one in (rule, model)}
+    fitted, said = _fitted(Mix(model, record, material, dataset.items), cases, seed)
+    better = said["mix"] > validation[rule.name]
+    changes = {
+        "mix": fitted if better else None,
+        "rule": rule.name,
+        "validation": validation | said,
+    }
     return model.with_record(model.record.model_copy(update=changes))
 
 
@@ -89,7 +95,7 @@ def _fitted(mix: Mix, cases: Cases, seed: int) -> tuple[MixRecord, dict[str, flo
     """The mix's record with its networks, and their N@10 on people they did not see."""
     asked, mean, scale = _asked(mix, cases)
     if len(asked.own) < LEAST:
-        return mix.record, {"mix": asked.before}
+        return mix.record, {"mix": asked.before, "mix_unordered": asked.before}
     folds = np.random.default_rng(seed).permutation(len(asked.own)) % FOLDS
     curves, nets = [], []
     for fold in range(FOLDS):
@@ -103,7 +109,7 @@ def _fitted(mix: Mix, cases: Cases, seed: int) -> tuple[MixRecord, dict[str, flo
         "scale": scale.tolist(),
         "nets": [states[best] for states in nets],
     }
-    said = {"mix": float(means[best]) * asked.share, "mix_before": asked.before}
+    said = {"mix": float(means[best]) * asked.share, "mix_unordered": asked.before}
     return mix.record.model_copy(update=changes), said
 
 

@@ -26,12 +26,15 @@ from foretaste.finetune.interest.diagnostics import (
     hubness,
     sink_and_entropy,
 )
+from foretaste.finetune.interest.mixing import fit_mix
 from foretaste.finetune.interest.trainer import InterestTrainer, pairwise
 from foretaste.judge.interest import run as judged
 from foretaste.serving import interest as served
 from foretaste.serving.interest import load_interest, read_interest
-from foretaste.serving.interest_mix import mix_of
+from foretaste.serving.interest_mix import mix_of, rules_read, with_embedding
+from foretaste.serving.interest_ranker import MixNet, MixRecord
 from foretaste.serving.rules.recipes import Material
+from foretaste.serving.rules.select import chosen
 from foretaste.serving.rules.words import item_words
 
 WORDS = ("lipstick", "shampoo", "razor", "perfume", *(f"number{row}" for row in range(40)))
@@ -202,29 +205,51 @@ def test_the_command_trains_publishes_and_evaluates(
     assert next((runs.subfolder("runs", "interest") / result["run"]).glob(PICTURES))
     model = load_interest(tiny)
     assert model is not None
-    mix = mix_of(
-        model,
-        Material(tiny.histories, item_words(tiny.items), model_text(tiny, embedder)),
-        tiny.items,
+    assert (model.record.mix is None) == (
+        result["validation"]["mix"] <= result["validation"][result["rule"]]
     )
-    assert mix is not None
-    found = mix.scores(Histories.from_lists([[0, 4], []]))
-    assert found.shape == (2, 40)
-    assert np.isfinite(found).all()
     arguments = ["evaluate", "interest", "--dataset", "tiny", "--resamples", "100", "--json", "-"]
     report = json.loads(CliRunner().invoke(cli, arguments).stdout)
-    assert {"interest", "mix", "sasrec", "ease", "transitions_bm25"} <= report["methods"].keys()
-    assert {"interest-sasrec", f"mix-{report['best_untrained']}"} <= report["pairs"].keys()
-    assert {"r@50", "n@200", "against_order"} <= report["methods"]["mix"].keys()
+    assert {"interest", "sasrec", "ease", "transitions_bm25"} <= report["methods"].keys()
+    assert {"interest-sasrec", f"{report['best_untrained']}-interest"} <= report["pairs"].keys()
+    assert {"r@50", "n@200", "against_order"} <= report["methods"]["interest"].keys()
     assert report["methods"]["interest"]["r@10"] > 3 * 10 / 40  # kinds are learnt
     refused = CliRunner().invoke(cli, [*arguments, "--fitted-on", "train+validation"])
     assert refused.exit_code != 0
 
 
-def model_text(dataset, embedder) -> np.ndarray:
-    from foretaste.data.text import item_texts
-
-    return embedder.encode(item_texts(dataset.items))
+def test_a_mix_finds_what_its_networks_learnt(tiny, embedder, smoke: InterestConfig) -> None:
+    job = command.prepare(tiny, smoke, embedder)
+    model, text = job.plan.model(job.plan.trainer(1)), job.plan.material.text
+    kept = fit_mix(tiny, job.split, model, text, 0).record
+    assert {"interest", "mix", "mix_unordered", kept.rule} == kept.validation.keys()
+    assert (kept.mix is None) == (kept.validation["mix"] <= kept.validation[kept.rule])
+    material = Material(tiny.histories, item_words(tiny.items), text)
+    choice = with_embedding(chosen(tiny, job.split, Material(job.split.train, material.texts)))
+    weights = [0.0] * 16
+    weights[13] = -1.0  # `popular`: the rarest candidate first
+    record = MixRecord(
+        rule=choice.best,
+        constants=rules_read(choice),
+        weight=1.0,
+        candidates=5,
+        mean=[0.0] * 16,
+        scale=[1.0] * 16,
+        nets=[MixNet(w1=[[0.0] * 16], b1=[0.0], w2=[0.0], v=weights)],
+    )
+    changed = model.with_record(model.record.model_copy(update={"mix": record}))
+    mix = mix_of(changed, material, tiny.items)
+    assert mix is not None
+    assert mix.feature_names[13] == "popular"
+    lists = Histories.from_lists([[0, 4], []])
+    offer, scores = mix.offer(lists), mix.scores(lists)
+    assert offer.features.shape == (2, 5, len(mix.feature_names))
+    rows = offer.rows[0]
+    assert not {0, 4} & set(rows.tolist())
+    counts = np.bincount(tiny.histories.rows, minlength=40)[rows]
+    assert (np.diff(counts[np.argsort(-scores[0, rows], kind="stable")]) >= 0).all()
+    assert scores[0, rows].min() > np.delete(scores[0], rows).max()
+    assert np.array_equal(scores[1], offer.base[1])
 
 
 def test_a_killed_training_goes_on_to_the_same_weights(
