@@ -52,6 +52,8 @@ def _fitting(model: str) -> str | None:
         if not row["shipped"] or row["base"] != model:
             continue
         record = record_of(shipped_folder() / str(row["name"]))
+        if record.get("what") == "reward model":
+            continue
         if record.get("prompts") == fingerprint():
             return str(row["name"])
         note(f"The shipped adapter {row['name']} was trained on other prompts and is left out.")

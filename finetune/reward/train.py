@@ -206,19 +206,22 @@ def publish(name: str, net: RewardNet, loaded: Loaded, record: RewardRecord) -> 
 def _result(loop: Loop, folder: Path, expected: float) -> dict[str, Any]:
     """What the run cost, and how large the export is."""
     course = loop.course
-    backbone = loop.trainer.net.backbone
-    table = backbone.get_input_embeddings().weight.numel()  # is looked up, not multiplied with
-    weights = sum(p.numel() for p in backbone.parameters()) - table
-    rate = (
-        4 * weights * course.tokens / max(course.train_s, 1e-9)
-    )  # forward, and backward to inputs
+    backbone, config = loop.trainer.net.backbone, loop.trainer.config
+    table = backbone.get_input_embeddings().weight  # is looked up, not multiplied with
+    weights = sum(p.numel() for p in backbone.parameters()) - table.numel()
+    depth = backbone.config.num_hidden_layers
+    each = (
+        2 * weights * (1 + min(config.blocks, depth) / depth)
+    )  # forward, and back to those blocks
+    rate = each * course.tokens / max(course.train_s, 1e-9)
+    best = matmul_flops(kind=str(table.dtype).removeprefix("torch."))
     return {
         "epochs": course.epoch,
         "best_epoch": course.best_epoch + 1,
         "expected_s": round(expected, 1),
         "wall_s": round(course.wall_s, 1),
         "peak_mb": peak_mb(),
-        "flops_fraction": round(rate / matmul_flops(), 3),
+        "flops_fraction": round(rate / best, 3),
         "tokens_per_s": round(course.tokens / max(course.train_s, 1e-9)),
         "bytes": sum(path.stat().st_size for path in folder.iterdir()),
         "folder": folder.name,

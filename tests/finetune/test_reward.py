@@ -34,6 +34,7 @@ from foretaste.finetune.reward.train import parted, train
 from foretaste.serving.index.opened import build_index
 from foretaste.serving.reward import RewardModel, RewardNet, Spelling, context_of, reward_folder
 from foretaste.serving.rules.base import Scorer
+from foretaste.serving.shipped import shipped_folder
 
 S, A, B = TIERS["S"], TIERS["A"], TIERS["B"]
 
@@ -305,3 +306,17 @@ def test_a_killed_training_goes_on_to_the_same_weights(
     whole = train("tiny", config, False, (cases, verdicts))
     assert went_on["folder"] == whole["folder"]  # named by its weights
     assert went_on["validation"] == whole["validation"]
+
+
+@pytest.mark.model
+def test_the_shipped_reward_model_knows_what_nobody_should_say() -> None:
+    model = RewardModel.load(shipped_folder() / "reward-ml-100k")
+    context = (
+        "Today: Friday 1 April 2022\nPersona: Romance & Comedy: Chose She's the One and Wings of "
+        "Desire\nChose: She's the One; Wings of Desire; Wedding Singer, The"
+    )
+    good, foreign, film = model.score(
+        context, ["Comedy Romance", "Horror Thriller", "Wedding Singer, The"]
+    )
+    assert good > foreign
+    assert good > film
