@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import json
 import runpy
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from foretaste.agents.running.trace import Span
+from foretaste.app import recommending
 from foretaste.app.cli import cli
 from foretaste.app.show import Screen, show_trace
+from foretaste.serving.engine_config import EngineConfig
+from foretaste.serving.scripted_chat import ScriptedChat
 
 SHOP = runpy.run_path(str(Path(__file__).parent / "test_recommend.py"))
 shop = SHOP["shop"]
@@ -159,3 +163,23 @@ def test_the_help_names_the_options() -> None:
     text = CliRunner().invoke(cli, ["recommend", "--help"], env={"COLUMNS": "200"}).output
     for option in ("--mode", "--run-id", "--trace"):
         assert option in text
+
+
+def test_a_finished_run_starts_no_engine(shop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+
+    @asynccontextmanager
+    async def engine(config: EngineConfig) -> AsyncIterator[ScriptedChat]:
+        started.append(config.model)
+        yield ScriptedChat(lambda ask: "nothing of use", name=config.model)
+
+    monkeypatch.setattr(recommending, "open_chat", engine)
+    words = ["recommend", "--dataset", shop, "--user", "u0", "--run-id", "monday", "--json", "-"]
+    first = CliRunner().invoke(cli, words)
+    assert first.exit_code == 0, first.output
+    again = CliRunner().invoke(cli, words)
+    assert again.exit_code == 0, again.output
+    assert len(started) == 1
+    one, two = json.loads(first.stdout), json.loads(again.stdout)
+    for key in ("recommendations", "steps", "versions", "fallbacks"):
+        assert one[key] == two[key]
