@@ -35,6 +35,7 @@ from foretaste.serving.embedder import DEFAULT_EMBEDDER, Embedder, load_embedder
 
 HEAD, COSINE, AGENT = "head", "cosine", "agent"
 RUN, SAVED = "run:", "head:"  # how the name of a saved judge begins
+PROBED = 300  # rows that biases are probed with, at most
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def run_agree(call: AgreeCall) -> dict[str, Any]:
     old = drift.read_run(call.against) if call.against else None
     report, outcome = agree(judge, trivial(embedder), labels, call.protocol)
     if call.judge.startswith(RUN) or call.judge == AGENT:
-        report["pairs_per_second"] = None
+        report |= {"pairs_per_second": None, "known_per_second": None}
     elif call.biases:
         report["bias"] = biases_of(judge, labels, call.protocol, call.own)
     if old is not None:
@@ -183,10 +184,13 @@ def asked(call: AgreeCall, labels: Labels) -> Path:
 
 
 def biases_of(judge: Method, labels: Labels, protocol: Protocol, own: str | None) -> dict[str, Any]:
-    """The biases of a judge that was fitted on all folds but the first, on the first."""
+    """The biases of a judge that was fitted on all folds but the first, on rows of the first."""
     parts = folds_of(labels.groups, protocol.folds, protocol.seed)
     fitted = judge.fit(labels.take(parts != 0))
-    return probe_biases(fitted, labels.take(parts == 0), own, protocol.seed, protocol.resamples)
+    asked = np.sort(
+        np.random.default_rng(protocol.seed).permutation(np.flatnonzero(parts == 0))[:PROBED]
+    )
+    return probe_biases(fitted, labels.take(asked), own, protocol.seed, protocol.resamples)
 
 
 @dataclass(frozen=True)

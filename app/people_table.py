@@ -30,7 +30,8 @@ def told_agreement(report: dict[str, Any]) -> Iterator[str]:
         if figures["effect"] is not None:
             yield f"  bias {name}: {figures['effect']:+.3f}"
     if report["pairs_per_second"]:
-        yield f"  {report['pairs_per_second']:,.0f} rows a second"
+        new, known = report["pairs_per_second"], report["known_per_second"]
+        yield f"  {new:,.0f} rows a second, {known:,.0f} where the vectors are known"
 
 
 def _row(name: str, figures: dict[str, Any]) -> str:

@@ -96,7 +96,7 @@ def compare(
     some = labels.take(both)
     was = _calibrated(some, known, protocol)
     now = Judged(*(getattr(new, name)[both] for name in ("scores", "chances", "levels", "good")))
-    drawn = draws(some, {"now": Outcome(now, 0), "was": Outcome(was, 0)}, protocol)
+    drawn = draws(some, {"now": Outcome(now), "was": Outcome(was)}, protocol)
     table = confusion(was.levels, now.levels, len(labels.scale))
     return {
         "n": int(both.sum()),
