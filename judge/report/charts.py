@@ -67,7 +67,7 @@ def people(one: Shown) -> go.Figure:
     rows = [(figures.get("judge", one.name), figures)]
     rows += list(figures["baselines"].items())
     if figures.get("human"):
-        rows.append(("one person and the others", figures["human"]))
+        rows.append(("one person", figures["human"]))
     chart = go.Figure()
     for key, name, colour in (
         ("spearman", "Spearman", "#2166ac"),

@@ -173,9 +173,10 @@ def cost_line(cost: dict[str, Any]) -> str:
 
 def evidence_line(found: dict[str, int]) -> str:
     """How much of what was said rests on something."""
+    quotes = f"{found['unsupported']} of {found['quotes']} quotes stand nowhere"
     return (
         f"{found['without']} of {found['marks']} marks rest on no quote that stands in what was "
-        f"shown; of {found['quotes']} quotes {found['unsupported']} stand nowhere."
+        f"shown; {quotes if found['quotes'] else 'no quote was given'}."
     )
 
 

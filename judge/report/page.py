@@ -152,7 +152,7 @@ def _case(one: Record) -> str:
     """One case with what speaks against it."""
     tier = one.tier or "none"
     head = (
-        f'<b class="tier {tier}">{tier}</b> {_text(" / ".join(one.answer)[:_SUMMARY])} '
+        f'<b class="tier {tier}">{tier}</b> {_text(clean(" / ".join(one.answer), _SUMMARY))} '
         f"<small>{_text(one.id)}, score {one.score:.2f}</small>"
     )
     context = "".join(f"<p class=known>{_text(line)}</p>" for line in one.context)
