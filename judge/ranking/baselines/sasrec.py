@@ -51,9 +51,9 @@ class SasrecConfig(BaseModel, frozen=True):
     dropout: float = 0.3
     negatives: int = 512
     batch: int = 512
-    rate: float = 1e-3
-    epochs: int = 60
-    patience: int = 6
+    rate: float = 2e-3
+    epochs: int = 150
+    patience: int = 15
     cases: int = 1000
     seed: int = 0
 
