@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -29,7 +31,9 @@ from foretaste.serving.chat import Answer, Ask, Parsed, Usage
 from foretaste.serving.embedder import fingerprint_of
 from foretaste.serving.engine import EngineConfig
 from foretaste.serving.hybrid_adaptor import Adaptor, Belongs
+from foretaste.serving.hybrid_chat import HybridChat
 from foretaste.serving.hybrid_store import fitting_adaptor, publish
+from foretaste.serving.openai_chat import OpenAIChat
 from foretaste.serving.scripted_chat import ScriptedChat
 
 KINDS = ("Drama", "Comedy", "Horror", "War", "Crime")
@@ -150,6 +154,28 @@ def test_both_forms_are_asked_the_same(
         for chat in (forms.text, forms.hybrid)
     ]
     assert said[0] == said[1]
+
+
+def test_one_server_is_asked_in_both_forms(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[EngineConfig] = []
+
+    @asynccontextmanager
+    async def server(engine: EngineConfig) -> AsyncIterator[Any]:
+        given.append(engine)
+        yield SimpleNamespace(url="http://127.0.0.1:1/v1", model="m", check=lambda: None)
+
+    monkeypatch.setattr(hybrid, "vllm_server_async", server)
+    monkeypatch.setattr(hybrid, "load_hybrid", lambda engine: ("writer", "vectors"))
+
+    async def opened() -> Forms:
+        async with hybrid._opened(hybrid.Bench(dataset="shop"), EngineConfig()) as forms:
+            return forms
+
+    forms = asyncio.run(opened())
+    assert isinstance(forms.hybrid, HybridChat)
+    assert type(forms.text) is OpenAIChat
+    assert forms.vectors == "vectors"
+    assert len(given) == 1
 
 
 @pytest.mark.parametrize(
