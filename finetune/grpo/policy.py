@@ -16,7 +16,15 @@ class SharedPromptTrainer(GRPOTrainer):  # type: ignore[misc]
 
     In one process a prompt of p tokens with g answers of a tokens costs p + g·a tokens a pass instead of
     g·(p + a). In several processes TRL's own way is used, as gradients must pass its wrapper.
+
+    Args:
+        blocks: see `adapted_blocks`; peft forgets it whenever it goes to the reference and back.
+        given: the arguments of GRPOTrainer.
     """
+
+    def __init__(self, blocks: int, **given: Any) -> None:
+        super().__init__(**given)
+        self.blocks = blocks
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -29,6 +37,8 @@ class SharedPromptTrainer(GRPOTrainer):  # type: ignore[misc]
         **other: Any,
     ) -> tuple[Any, Any, Any]:
         """(n, logits_to_keep) log-probabilities and entropies of the answers' tokens, 0 where padded."""
+        causal = self.accelerator.unwrap_model(model).get_base_model()
+        adapted_blocks(causal, self.blocks)
         if self.accelerator.num_processes > 1:
             return super()._get_per_token_logps_and_entropies(  # type: ignore[no-any-return]
                 model,
@@ -39,7 +49,6 @@ class SharedPromptTrainer(GRPOTrainer):  # type: ignore[misc]
                 compute_entropy=compute_entropy,
                 **other,
             )
-        causal = self.accelerator.unwrap_model(model).get_base_model()
         size = batch_size or len(input_ids)
         with self.accelerator.autocast():
             parts = [

@@ -34,8 +34,7 @@ def build(job: Job, keeper: Keeper, folder: Path) -> SharedPromptTrainer:
     Its reference, which KL is measured to, is the adapter as it is now.
     """
     config, model = job.config, job.loaded.model
-    if config.blocks:
-        adapted_blocks(model.get_base_model(), config.blocks)
+    adapted_blocks(model.get_base_model(), config.blocks)
     learnt = [value for value in model.parameters() if value.requires_grad]
     keeper.optimizer = optimizer = torch.optim.AdamW(learnt, lr=config.rate, weight_decay=0.0)
     done = keeper.course.step
@@ -51,6 +50,7 @@ def build(job: Job, keeper: Keeper, folder: Path) -> SharedPromptTrainer:
     )
     sampler = job.copy.refresh if job.copy else None
     return SharedPromptTrainer(
+        config.blocks,
         model=model,
         reward_funcs=rewarded(job, keeper),
         args=arguments(job, folder, len(left) // config.batch_prompts),

@@ -256,13 +256,21 @@ def adapter_in(folder: Path, llama: Path) -> Path:
 
 
 def test_a_run_measures_its_start_keeps_the_best_and_exports(
-    tools: Tools, tiny_llama: Path, tmp_path: Path
+    tools: Tools, tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    built: list[Any] = []
+    monkeypatch.setattr(
+        "foretaste.finetune.grpo.train.build",
+        lambda *given: built.append(trainer.build(*given)) or built[0],
+    )
     start = adapter_in(tmp_path / "sft", tiny_llama)
     changes = ["grpo.steps=2", "grpo.rate=0.01", "grpo.combine=sum"]
     config = load_config("smoke", changes)
     result = train("tiny", str(start), config, "better", tools=tools, aligner=Short())
     assert result["steps"] == 2
+    lower, upper = built[0].model.get_base_model().model.layers
+    assert not any(value.requires_grad for value in lower.parameters())
+    assert any(value.requires_grad for value in upper.parameters())
     assert set(result["thresholds"]) == {"alignment", "diversity", "length"}
     assert result["validation"]["start"]["step"] == 0
     assert result["best_step"] >= 0
