@@ -22,7 +22,7 @@ from foretaste.finetune.adaptor import loop
 from foretaste.finetune.adaptor import train as command
 from foretaste.finetune.adaptor.config import AdaptorConfig, load_config, presets
 from foretaste.finetune.adaptor.frozen import Frozen, alignment, likeness
-from foretaste.finetune.adaptor.loop import rate
+from foretaste.finetune.adaptor.loop import alike, rate
 from foretaste.finetune.adaptor.rows import (
     Known,
     Row,
@@ -106,6 +106,17 @@ def test_something_is_held_out_and_something_is_left(count: int, share: float, s
     kept = held_out(count, share, seed)
     assert 1 <= kept.sum() <= count - 1
     assert np.array_equal(kept, held_out(count, share, seed))
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=20), st.integers(1, 200), st.integers(0))
+@settings(max_examples=50, deadline=None)
+def test_a_batch_holds_neighbours_in_length(lengths: list[int], tokens: int, seed: int) -> None:
+    places = alike(lengths, tokens, np.random.default_rng(seed))
+    own = [lengths[place] for place in places]
+    assert len(set(places)) == len(places) >= 1
+    assert len(own) == 1 or len(own) * max(own) <= tokens
+    between = [n for n in lengths if min(own) < n < max(own)]
+    assert len(between) <= len(own), "nothing between the shortest and the longest is left out"
 
 
 def test_losses_by_hand() -> None:
