@@ -117,10 +117,12 @@ class Case(Known):
 
 
 class Pair(Known):
-    """Two answers to the same request, to be held against each other; lines as in `Case`."""
+    """Two answers to the same request, to be held against each other; lines and items as in `Case`."""
 
     first: tuple[str, ...]
     second: tuple[str, ...]
+    first_items: tuple[str, ...] = ()
+    second_items: tuple[str, ...] = ()
 
 
 class Quote(Frozen):

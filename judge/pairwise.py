@@ -26,8 +26,9 @@ async def compare(bench: Bench, pair: Pair) -> Preference:
     Raises:
         EngineError: no answer came.
     """
-    if bench.records is not None:
-        pair = await asyncio.to_thread(bench.records.of_person, pair)
+    records, target = bench.records, bench.rubric.target
+    if records is not None:
+        pair = await asyncio.to_thread(lambda: records.of_pair(records.of_person(pair), target))
     readings = await asyncio.gather(*(_ask(bench, pair, swapped) for swapped in (False, True)))
     looks = tuple(
         _look(one.parsed, one.text, swapped, bench.rubric.names)

@@ -14,9 +14,10 @@ from foretaste.agents.explaining.facts import thing_of
 from foretaste.agents.objects import Request
 from foretaste.agents.wording.prompting import event_line
 from foretaste.data.dataset import Dataset
-from foretaste.judge.objects import Case, Known, Target
+from foretaste.judge.objects import Case, Known, Pair, Target
 
 Some = TypeVar("Some", bound=Known)
+_OF_ITEMS: tuple[Target, ...] = ("item", "list")  # whose answers are items and nothing else
 FACTS = 20  # items of one case whose facts are told
 
 
@@ -53,10 +54,22 @@ class Records:
         facts = self.facts(case.items)
         if not facts:
             return case
-        if target in ("item", "list") and len(facts) == len(case.answer):
+        if target in _OF_ITEMS and len(facts) == len(case.answer):
             return case.model_copy(update={"answer": facts})
         told = tuple(f"{fact}." for fact in facts[:FACTS])
         return case.model_copy(update={"context": (*case.context, *told)})
+
+    def of_pair(self, pair: Pair, target: Target) -> Pair:
+        """The same with the facts of the items, where items are the answers."""
+        if target not in _OF_ITEMS:
+            return pair
+        first, second = self.facts(pair.first_items), self.facts(pair.second_items)
+        return pair.model_copy(
+            update={
+                "first": first if len(first) == len(pair.first) else pair.first,
+                "second": second if len(second) == len(pair.second) else pair.second,
+            }
+        )
 
     def facts(self, item_ids: Iterable[str]) -> tuple[str, ...]:
         """`title (categories, brand, …)` of every item that is in the catalogue."""

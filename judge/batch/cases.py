@@ -10,7 +10,13 @@ from typing import Any, Generic, TypeVar
 from pydantic import ValidationError
 
 from foretaste.data.errors import InputError
-from foretaste.judge.batch.recommended import cases_of, is_recommendation, name_of, whole
+from foretaste.judge.batch.recommended import (
+    cases_of,
+    ids_of,
+    is_recommendation,
+    name_of,
+    whole,
+)
 from foretaste.judge.batch.rows import Row, rows_of
 from foretaste.judge.objects import Case, Known, Pair, Target
 
@@ -25,13 +31,15 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "first": ("first", "answer_a", "response_a", "a"),
     "second": ("second", "answer_b", "response_b", "b"),
     "items": ("items", "item_ids", "item_id"),
+    "first_items": ("first_items", "items_a"),
+    "second_items": ("second_items", "items_b"),
     "context": ("context", "query", "question", "prompt"),
     "history": ("history",),
     "profile": ("profile",),
     "chosen": ("chosen", "history_ids"),
 }
 _LINES = ("answer", "first", "second", "context", "history", "profile")
-_IDS = ("items", "chosen")
+_IDS = ("items", "first_items", "second_items", "chosen")
 
 
 @dataclass(frozen=True)
@@ -134,7 +142,11 @@ class PairOfFiles:
             met = True
             known = next(cases_of(result, "list", name)).model_dump(exclude={"answer", "items"})
             one, other = (whole(some, self.target) for some in (result, others[name]))
-            yield Pair(first=one, second=other, **known)
+            ids = {
+                f"{side}_items": ids_of(some)
+                for side, some in (("first", result), ("second", others[name]))
+            }
+            yield Pair(first=one, second=other, **ids, **known)
         if not met:
             raise InputError(
                 f"{self.first.name} and {self.second.name} have nobody in common; results of "

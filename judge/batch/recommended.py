@@ -39,7 +39,7 @@ def cases_of(result: Row, target: Target, name: str) -> Iterator[Case]:
         elif target in ("explanation", "item"):
             yield from _items(result, known, name, explained=target == "explanation")
         else:
-            yield Case(id=name, answer=whole(result, target), items=_ids(result), **known)
+            yield Case(id=name, answer=whole(result, target), items=ids_of(result), **known)
     except (KeyError, TypeError, IndexError, ValidationError) as error:
         raise InputError(
             f"The result of {name} is not as `foretaste recommend` prints it ({error!s:.200})."
@@ -103,5 +103,6 @@ def _items(result: Row, known: dict[str, Any], name: str, explained: bool) -> It
         )
 
 
-def _ids(result: Row) -> tuple[str, ...]:
+def ids_of(result: Row) -> tuple[str, ...]:
+    """Ids of the items of a result, best first."""
     return tuple(item["item_id"] for item in result["recommendations"])

@@ -188,3 +188,13 @@ def test_a_pair_with_one_unreadable_order_is_unreadable() -> None:
     assert (made.better, made.score) == (None, None)
     assert len(made.faults) == 1
     assert len(made.steps) == 3
+
+
+def test_lists_that_are_compared_are_told_with_their_facts() -> None:
+    records = Records(FILMS["films"]())
+    pair = PAIR.model_copy(update={"user_id": "ann", "second_items": ("fear-1",)})
+    judge, chat = _judge(lambda ask: _prefers(ask, "Cold Cellar"), "list", records)
+    assert asyncio.run(judge.compare(pair)).better == "second"
+    read = chat.asks[0].messages[1].text
+    assert "Cold Cellar (1979) (Horror)" in read
+    assert "Profile: Comedy: 1 of 3 choices" in read

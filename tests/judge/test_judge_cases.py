@@ -108,6 +108,7 @@ def test_pairs_of_a_table_and_of_two_files(tmp_path: Path) -> None:
     (pair,) = PairOfFiles(one, other, "list")
     assert (pair.id, pair.first, pair.second) == ("ann", ("Ronin", "Alien"), ("Alien",))
     assert pair.history
+    assert (pair.first_items, pair.second_items) == (("i1", "i2"), ("i2",))
     with pytest.raises(InputError, match="nobody in common"):
         list(PairOfFiles(_write(tmp_path / "x.jsonl", [RESULT | {"user_id": "x"}]), other, "list"))
 
