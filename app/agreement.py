@@ -25,7 +25,6 @@ from foretaste.judge.people.head import load_head
 from foretaste.judge.people.labels import (
     Columns,
     Labels,
-    joined,
     read_labels,
     read_table,
     text_of,
@@ -73,7 +72,8 @@ class LabelsCall:
             return None
         path = Path(self.catalogue)
         if not path.is_file():
-            return catalogue_of(item_texts(load_dataset(self.catalogue).items), embedder)
+            texts = item_texts(load_dataset(self.catalogue).items)
+            return catalogue_of([(text,) for text in texts], embedder)
         table = read_table(path)
         missing = [name for name in self.columns.answer if name not in table.columns]
         if missing:
@@ -82,7 +82,7 @@ class LabelsCall:
                 f"({', '.join(self.columns.answer)}), or name an imported data set."
             )
         cells = [[text_of(one) for one in table[name]] for name in self.columns.answer]
-        return catalogue_of([joined(one) for one in zip(*cells, strict=True)], embedder)
+        return catalogue_of(list(zip(*cells, strict=True)), embedder)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
@@ -15,7 +15,7 @@ from foretaste.finetune.judge_head.config import HeadConfig
 from foretaste.judge.people.agree import folds_of, measured
 from foretaste.judge.people.agreement import spearman
 from foretaste.judge.people.calibration import fit_calibration
-from foretaste.judge.people.features import READ, Read, Reference, Vectors, read
+from foretaste.judge.people.features import READ, Read, Reference, Vectors, read, vectors_of
 from foretaste.judge.people.head import (
     Head,
     Machine,
@@ -26,7 +26,7 @@ from foretaste.judge.people.head import (
     standardised,
     with_axes,
 )
-from foretaste.judge.people.labels import Floats, Labels, joined
+from foretaste.judge.people.labels import Fields, Floats, Labels, joined
 from foretaste.judge.people.methods import judged
 from foretaste.serving.embedder import Embedder
 
@@ -102,13 +102,13 @@ class HeadMethod:
         return finish(material, self.config, held, self.embedder, self.name)
 
 
-def catalogue_of(texts: list[str], embedder: Embedder, seed: int = 0) -> Catalogue:
-    """Texts with their vectors; of very many a random part."""
-    distinct = list(dict.fromkeys(text for text in texts if text.strip()))
+def catalogue_of(answers: Sequence[Fields], embedder: Embedder, seed: int = 0) -> Catalogue:
+    """Answers that could have been given, each once, with their vectors; of very many a random part."""
+    distinct = list(dict.fromkeys(answer for answer in answers if joined(answer)))
     if len(distinct) > READ:
         chosen = np.random.default_rng(seed).choice(len(distinct), READ, replace=False)
         distinct = [distinct[one] for one in np.sort(chosen)]
-    return Catalogue(distinct, embedder.encode(distinct))
+    return Catalogue([joined(one) for one in distinct], vectors_of(distinct, embedder)[0])
 
 
 def prepare(
@@ -127,8 +127,9 @@ def prepare(
         )
     contexts, answers, shares = unrolled(labels, config)
     if catalogue is None:
-        catalogue = catalogue_of([joined(one) for one in answers], embedder, config.seed)
+        catalogue = catalogue_of(answers, embedder, config.seed)
     near = catalogue.vectors if config.neighbours else catalogue.vectors[:0]
+    near = near.astype(np.float16).astype(np.float32)  # as they are saved
     reference = Reference.of(catalogue.texts, near)
     seen = read(contexts, answers, reference, embedder)
     numbered = np.unique(labels.groups, return_inverse=True)[1].astype(np.int64)
@@ -136,7 +137,7 @@ def prepare(
     return Material(labels, seen, shares, parts, reference, _axes(seen, config))
 
 
-def unrolled(labels: Labels, config: HeadConfig) -> tuple[list[str], list[tuple[str, ...]], Floats]:
+def unrolled(labels: Labels, config: HeadConfig) -> tuple[list[str], list[Fields], Floats]:
     """Contexts, single answers, and the share of the scale that people gave each of them."""
     low, high = float(labels.scale[0]), float(labels.scale[-1])
     said = labels.labels

@@ -24,6 +24,8 @@ BUCKETS = 1 << 15  # of words by their checksum: a vocabulary that needs no list
 READ = 50_000  # answers of a reference whose vectors are kept, drawn at random from more
 NEAR = (5, 20, 50)  # nearest answers of the reference whose mean stands for what was meant
 PARTS = 3  # fields of an answer that are read one by one, beside all of them together
+SAME = 1e-3  # of cosines: what rounding to half precision may move
+SHORTEST = 1e-9  # length of a vector that has a direction
 _SHORT = 3  # letters of a word up to which a final s belongs to it
 _GRAMS = (3, 4, 5)  # characters
 
@@ -92,17 +94,32 @@ def read(
     """
     asked_texts = [recent(text) for text in contexts]
     wholes = [joined(answer) for answer in answers]
-    asked, said = embedder.encode(asked_texts), embedder.encode(wholes)
+    asked = embedder.encode(asked_texts)
+    said, own = vectors_of(answers, embedder)
     parts = _parts(answers)
     columns = [_close(asked, said)]
-    for part in parts:
-        own = embedder.encode(part)
-        columns += [_close(asked, own), _close(said, own)]
+    for field in own:
+        columns += [_close(asked, field), _close(said, field)]
     columns += [_worded(asked_texts, part, reference) for part in (*parts, wholes)]
     columns.append(_contexts(asked_texts, reference))
     if len(reference.vectors):
         columns.append(_neighbours(asked, said, reference.vectors))
     return Read(np.concatenate(columns, axis=1), asked, said)
+
+
+def vectors_of(answers: Sequence[Fields], embedder: Embedder) -> tuple[Vectors, list[Vectors]]:
+    """(n, d) a vector an answer, and those of its fields; none of them when it has but one.
+
+    Of several fields it is the direction of their sum, what is empty left out: no text is read twice.
+    """
+    parts = _parts(answers)
+    if not parts:
+        return embedder.encode([joined(answer) for answer in answers]), []
+    own = [embedder.encode(part) for part in parts]
+    told = [np.array([bool(text.strip()) for text in part], dtype=np.float32) for part in parts]
+    total = sum(vector * says[:, None] for vector, says in zip(own, told, strict=True))
+    length = np.linalg.norm(total, axis=1, keepdims=True)
+    return np.asarray(total / np.maximum(length, SHORTEST), dtype=np.float32), own
 
 
 def stems(text: str) -> list[str]:
@@ -121,11 +138,13 @@ def bucket(word: str) -> int:
 
 
 def _parts(answers: Sequence[Fields]) -> list[list[str]]:
-    """The fields one by one; none when there is one alone, which is the whole."""
+    """The fields one by one, the last part holding all that are left; none when there is but one."""
     count = len(answers[0]) if len(answers) else 0
-    return (
-        [[answer[i] for answer in answers] for i in range(min(count, PARTS))] if count > 1 else []
-    )
+    if count < 2:
+        return []
+    if count > PARTS:
+        answers = [(*answer[: PARTS - 1], joined(answer[PARTS - 1 :])) for answer in answers]
+    return [[answer[i] for answer in answers] for i in range(min(count, PARTS))]
 
 
 def _close(one: Vectors, other: Vectors) -> Floats:
@@ -216,12 +235,14 @@ def _neighbours(asked: Vectors, said: Vectors, known: Vectors) -> Floats:
         order = np.argsort(-near)[: max(NEAR)]
         top = near[order]
         mean, spread = float(near.mean()), float(near.std()) or 1.0
-        out[rows, 0] = np.log1p([int((near > one + 1e-6).sum()) for one in own])
+        out[rows, 0] = np.log1p([int((near > one + SAME).sum()) for one in own])
         out[rows, 1] = (own - mean) / spread
         out[rows, 2] = top[min(9, len(top) - 1)]
         out[rows, 3] = own - top[min(19, len(top) - 1)]
         out[rows, 4:7] = top[0], mean, spread
         for place, count in enumerate(NEAR):
             middle = known[order[:count]].mean(axis=0)
-            out[rows, 7 + place] = said[rows] @ (middle / max(float(np.linalg.norm(middle)), 1e-9))
+            out[rows, 7 + place] = said[rows] @ (
+                middle / max(float(np.linalg.norm(middle)), SHORTEST)
+            )
     return out

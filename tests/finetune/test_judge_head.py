@@ -22,7 +22,7 @@ from foretaste.finetune.judge_head.train import train
 from foretaste.judge.objects import Case
 from foretaste.judge.people import head as heads
 from foretaste.judge.people.agree import Protocol, agree, cross_validated, figures
-from foretaste.judge.people.features import Reference, read
+from foretaste.judge.people.features import Reference, read, vectors_of
 from foretaste.judge.people.head import HeadJudge, load_head
 from foretaste.judge.people.labels import Columns, Labels, read_labels
 from foretaste.judge.people.methods import trivial
@@ -91,6 +91,18 @@ def test_features_by_hand(embedder) -> None:
     assert seen.table[0, 0] == pytest.approx(float(seen.asked[0] @ seen.said[0]))
 
 
+def test_fields_make_one_vector_and_none_is_left_out(embedder) -> None:
+    whole, own = vectors_of([("red mug", ""), ("red mug", "for tea")], embedder)
+    assert whole[0] == pytest.approx(own[0][0])  # what is empty says nothing
+    total = own[0][1] + own[1][1]
+    assert whole[1] == pytest.approx(total / np.linalg.norm(total), abs=1e-6)
+    alone, none = vectors_of([("red mug",)], embedder)
+    assert alone[0] == pytest.approx(own[0][0])
+    assert none == []
+    more = vectors_of([("a", "b", "c", "d")], embedder)[1]
+    assert more[2] == pytest.approx(embedder.encode(["c. d"]))
+
+
 def test_a_head_is_ahead_of_what_it_reads(labels: Labels, embedder) -> None:
     report, _ = agree(
         HeadMethod(SMOKE, embedder), trivial(embedder), labels, Protocol(4, resamples=100)
@@ -146,7 +158,7 @@ def test_pairs_are_told_alike_in_both_orders(embedder, tmp_path: Path) -> None:
 
 
 def test_a_saved_head_says_the_same(labels: Labels, words, embedder) -> None:
-    catalogue = catalogue_of([row["title"] for row in rows(1)], embedder)
+    catalogue = catalogue_of([(row["title"], row["text"]) for row in rows(1)], embedder)
     result = train("shop", labels, SMOKE, embedder, catalogue, "people.parquet")
     assert {"wall_s", "peak_mb", "flops_fraction", "best_epoch", "validation"} <= set(result)
     head = load_head("shop")
