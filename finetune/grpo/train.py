@@ -25,7 +25,7 @@ from foretaste.data.store import load_dataset
 from foretaste.finetune.grpo.config import GrpoConfig
 from foretaste.finetune.grpo.keeper import Course, Keeper, restore
 from foretaste.finetune.grpo.policy import tokens_of
-from foretaste.finetune.grpo.rewards import Thresholds, quantiles
+from foretaste.finetune.grpo.rewards import NOTHING, Thresholds, quantiles
 from foretaste.finetune.grpo.rollout import MergedCopy, Writer
 from foretaste.finetune.grpo.scoring import (
     Aligner,
@@ -277,7 +277,7 @@ def _measured(job: Job, course: Course) -> Estimate:
     start = time.perf_counter()
     if not course.thresholds:
         scored = job.answers(asked, config.temperature, config.seed)
-        course.thresholds = quantiles([one.rewards for one in scored], config.quantile).model_dump()
+        course.thresholds = gates(scored, config.quantile).model_dump()
         note(f"Thresholds of the gates: {course.thresholds}")
     else:
         asked = asked[: config.group * config.batch_prompts]
@@ -289,6 +289,16 @@ def _measured(job: Job, course: Course) -> Estimate:
     validations = left // config.validate_every + 1
     seconds = left * (batch * answer_s + pass_s) + validations * len(job.held) * answer_s
     return Estimate(seconds, peak_mb() + 300, 100)
+
+
+def gates(scored: Sequence[Scored], share: float) -> Thresholds:
+    """τ from the answers that hold tags: those without would pull every gate open.
+
+    Args:
+        scored: answers of the first model.
+        share: of the answers with tags that a gate stops, about.
+    """
+    return quantiles([one.rewards for one in scored if one.tags] or [NOTHING], share)
 
 
 def _validation(job: Job, course: Course) -> Callable[[], dict[str, float]]:

@@ -27,6 +27,7 @@ from foretaste.finetune.grpo.config import GrpoConfig, load_config
 from foretaste.finetune.grpo.keeper import Keeper
 from foretaste.finetune.grpo.policy import shared_logps
 from foretaste.finetune.grpo.rewards import (
+    NOTHING,
     Rewards,
     Thresholds,
     accuracy,
@@ -39,8 +40,8 @@ from foretaste.finetune.grpo.rewards import (
     weighted_sum,
 )
 from foretaste.finetune.grpo.rollout import MergedCopy, Writer
-from foretaste.finetune.grpo.scoring import Leaves, Question, Scoring, summary
-from foretaste.finetune.grpo.train import train
+from foretaste.finetune.grpo.scoring import Leaves, Question, Scored, Scoring, summary
+from foretaste.finetune.grpo.train import gates, train
 from foretaste.finetune.language_model import (
     Loaded,
     LoraSettings,
@@ -149,6 +150,13 @@ def test_a_quantile_fails_at_most_its_share(samples: list[Rewards], share: float
     for gate in ("alignment", "diversity", "length"):
         failing = sum(not passed(one, limits)[gate] for one in samples)
         assert failing <= share * len(samples) + 1e-9
+
+
+def test_gates_are_set_by_answers_that_hold_tags() -> None:
+    empty = Scored(NOTHING, (), 1.0, 0.0, False)
+    full = Scored(Rewards(0.5, 0.6, 0.3, 1.0), ("a",), 0.0, 0.0, True)
+    assert gates([empty] * 9 + [full], 0.2).alignment == 0.6
+    assert gates([empty], 0.2).alignment == 0
 
 
 def test_the_alarm_hears_a_runaway_policy_and_rubbish() -> None:
