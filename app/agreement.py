@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from foretaste.finetune.judge_head.train import train
 from foretaste.judge.people import drift
 from foretaste.judge.people.agree import Protocol, agree, figures, folds_of
 from foretaste.judge.people.bias import probe_biases
-from foretaste.judge.people.head import load_head
+from foretaste.judge.people.head import load_head, publish
 from foretaste.judge.people.labels import (
     Columns,
     Labels,
@@ -207,7 +207,7 @@ class CalibrateCall:
 def run_calibrate(call: CalibrateCall) -> dict[str, Any]:
     """Fit threshold and calibration on a part of the groups, measure them on the rest, store them.
 
-    Stored below home as `judges/<judge>/calibration.json`; a head keeps its own.
+    Stored below home as `judges/<judge>/calibration.json`, and in the head itself when it is one.
     """
     if call.kind not in ("isotonic", "platt"):
         raise InputError(f"--kind expects isotonic or platt, not {call.kind!r}.")
@@ -248,6 +248,10 @@ def run_calibrate(call: CalibrateCall) -> dict[str, Any]:
         "file": str(path.relative_to(home())),
     }
     write_json(path, fitted.calibration.model_dump())
+    if call.judge.startswith(SAVED):
+        head = load_head(call.judge.removeprefix(SAVED))
+        record = head.record.model_copy(update={"calibration": fitted.calibration})
+        publish(replace(head, record=record))
     return result
 
 

@@ -256,6 +256,8 @@ def test_the_road_of_agree_calibrate_and_judge_head(table: Path, words, tmp_path
     told = _run("judge", "calibrate", *shared, "--judge", "cosine", "--kind", "platt")
     assert told["n"] + told["calibrated_on"] == 96
     assert (tmp_path / "home" / told["file"]).exists()
+    again = _run("judge", "calibrate", *shared, "--judge", "head:shop", "--kind", "platt")
+    assert load_head("shop").record.calibration.good_cut == again["threshold"]
 
 
 @pytest.mark.parametrize(
