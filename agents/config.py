@@ -72,7 +72,12 @@ class AgentsConfig(PageSettings, frozen=True, extra="forbid"):
     evidence_items: int = Field(3, ge=1, le=50, description="evidence items that an expert reads")
     candidates: int = Field(200, ge=1, description="items that each channel hands to the ranker")
     tag_depth: int = Field(50, ge=1, description="items that one tag, or the wish, finds")
-    min_tags: int = Field(3, ge=1, description="valid tags below which an expert's answer fails")
+    min_tags: int = Field(
+        3,
+        ge=1,
+        description="valid tags below which an expert's answer is completed by grounded ones; below "
+        "half of them it fails",
+    )
     profile: bool = Field(
         True, description="whether a profile of the user is kept, and told to the agents"
     )

@@ -235,6 +235,7 @@ class Step(Frozen):
         ms: wall time in milliseconds.
         prompt, cached, completion: tokens read, read from the prefix cache, and written.
         fallback: why the model's answer was not used, or None.
+        repaired: which parts of the model's answer were dropped or added to, or None.
         prompt_version: fingerprint of the words that this agent reads.
         adapter: the LoRA adapter that was asked, or None for the base model.
         at: when it began, seconds since 1970.
@@ -248,6 +249,7 @@ class Step(Frozen):
     cached: int = 0
     completion: int = 0
     fallback: str | None = None
+    repaired: str | None = None
     prompt_version: str = ""
     adapter: str | None = None
     at: float = 0.0

@@ -208,6 +208,8 @@ def _call_line(call: dict[str, Any], named: bool) -> Text:
         parts.append(f"adapter {clean(call['adapter'])}")
     if call["fallback"] is not None:
         parts.append(f"fallback: {clean(call['fallback'], 120)}")
+    if call["repaired"] is not None:
+        parts.append(f"repaired: {clean(call['repaired'], 120)}")
     return Text(f"call {about}{', '.join(parts)}")
 
 

@@ -12,7 +12,7 @@ from foretaste.agents.reasoning import grounded
 from foretaste.agents.reasoning.checks import valid_tag
 from foretaste.agents.retrieval.tools import Tools
 from foretaste.agents.wording import prompting
-from foretaste.agents.wording.asking import CheckFailed, ask_or_fall_back
+from foretaste.agents.wording.asking import CheckFailed, Repaired, ask_or_fall_back
 from foretaste.agents.wording.schemas import ExpertAnswer, with_room
 from foretaste.serving.chat import Message
 
@@ -64,7 +64,7 @@ async def propose(
         messages=lambda: expert_messages(tools, reader, persona),
         schema=with_room(ExpertAnswer, tools.config.tags),
         max_tokens=TOKENS_EACH * tools.config.tags,
-        check=lambda answer: checked(answer, tools, reader, number),
+        check=lambda answer: completed(answer, tools, reader, persona, number),
         fallback=lambda: grounded_tags(tools, reader, persona, number, tools.config.tags),
         seed=seed,
     )
@@ -72,28 +72,37 @@ async def propose(
 
 
 def checked(answer: ExpertAnswer, tools: Tools, reader: Reader, number: int) -> Proposal:
-    """The answer's valid tags; fewer than `config.min_tags` fail it."""
-    proposal = sifted(
-        (
-            Tag(
-                text=prompting.clean(one.tag),
-                persona=number,
-                reason=prompting.clean(one.why, 120),
-                source="model",
-            )
-            for one in answer.tags
-        ),
-        tools,
-        reader,
-    )
+    """The answer's valid tags; fewer than `config.min_tags` fail it, as they fail a training row."""
+    proposal = _answered(answer, tools, reader, number)
     enough(proposal, tools)
-    return Proposal(proposal.tags[: tools.config.tags], proposal.dropped)
+    return proposal
 
 
-def enough(proposal: Proposal, tools: Tools) -> None:
-    """Refuse an answer with fewer than `config.min_tags` valid tags."""
+def completed(
+    answer: ExpertAnswer, tools: Tools, reader: Reader, persona: Persona, number: int
+) -> Proposal | Repaired[Proposal]:
+    """The answer's valid tags, with grounded ones up to `config.min_tags`.
+
+    Fewer than half of these fail it.
+    """
+    own = _answered(answer, tools, reader, number)
+    least = min(tools.config.min_tags, tools.config.tags)
+    enough(own, tools, (least + 1) // 2)
+    missing = least - len(own.tags)
+    if missing <= 0:
+        return own
+    beside = grounded_tags(tools, reader, persona, number, tools.config.tags).tags
+    both = sifted([*own.tags, *beside], tools, reader).tags[:least]
+    return Repaired(
+        Proposal(both, own.dropped),
+        f"{len(own.tags)} valid tags, {len(both) - len(own.tags)} added",
+    )
+
+
+def enough(proposal: Proposal, tools: Tools, least: int | None = None) -> None:
+    """Refuse an answer with fewer than `least` valid tags, `config.min_tags` where none is said."""
     found = len(proposal.tags)
-    if found < min(tools.config.min_tags, tools.config.tags):
+    if found < (least or min(tools.config.min_tags, tools.config.tags)):
         problems = "; ".join(verdict.reason for verdict in proposal.dropped[:2])
         raise CheckFailed(f"{found} valid tags; {problems}")
 
@@ -131,6 +140,21 @@ def recent_rows(tools: Tools, reader: Reader) -> list[int]:
     ]
     newest = list(dict.fromkeys((chosen or reader.rows.tolist())[::-1]))
     return newest[: tools.config.recent_items]
+
+
+def _answered(answer: ExpertAnswer, tools: Tools, reader: Reader, number: int) -> Proposal:
+    """An answer's valid tags, at most `config.tags`, and what was dropped."""
+    tags = (
+        Tag(
+            text=prompting.clean(one.tag),
+            persona=number,
+            reason=prompting.clean(one.why, 120),
+            source="model",
+        )
+        for one in answer.tags
+    )
+    proposal = sifted(tags, tools, reader)
+    return Proposal(proposal.tags[: tools.config.tags], proposal.dropped)
 
 
 def persona_line(persona: Persona, *, described: bool = True) -> str:

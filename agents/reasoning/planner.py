@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from foretaste.agents.contexts.compression import Compressed, compress
 from foretaste.agents.contexts.context import Reader
 from foretaste.agents.contexts.counting import count_for
@@ -13,7 +15,7 @@ from foretaste.agents.reasoning.checks import about, numbers_within
 from foretaste.agents.retrieval import channels
 from foretaste.agents.retrieval.tools import Tools
 from foretaste.agents.wording import prompting
-from foretaste.agents.wording.asking import CheckFailed, ask_or_fall_back
+from foretaste.agents.wording.asking import CheckFailed, Repaired, ask_or_fall_back
 from foretaste.agents.wording.schemas import PersonaAnswer, PlannerAnswer, with_room
 from foretaste.serving.chat import Message
 
@@ -58,7 +60,7 @@ async def plan(tools: Tools, reader: Reader, seed: int) -> tuple[list[Persona], 
         messages=lambda: planner_messages(tools, reader, history, len(grouped)),
         schema=with_room(PlannerAnswer, tools.config.personas),
         max_tokens=TOKENS_EACH * len(grouped) + 32,
-        check=lambda answer: checked(answer.personas[: len(grouped)], history, tools),
+        check=lambda answer: usable(answer.personas[: len(grouped)], history, tools),
         fallback=lambda: grouped,
         seed=seed,
         embeds=True,
@@ -68,15 +70,52 @@ async def plan(tools: Tools, reader: Reader, seed: int) -> tuple[list[Persona], 
 
 
 def checked(answers: Sequence[PersonaAnswer], history: Compressed, tools: Tools) -> list[Persona]:
-    """The answered personas, each with evidence that exists and that it is about, none twice."""
-    personas = [_persona(one, history) for one in answers]
+    """The answered personas, none twice, when every one holds: what training rows are held to."""
+    personas, faults = sifted(answers, history, tools)
+    if faults:
+        raise CheckFailed(faults[0])
+    return personas
+
+
+def usable(
+    answers: Sequence[PersonaAnswer], history: Compressed, tools: Tools
+) -> list[Persona] | Repaired[list[Persona]]:
+    """The answered personas that hold, none twice; fewer than half of the answered fail it."""
+    personas, faults = sifted(answers, history, tools)
+    if 2 * len(faults) > len(answers):
+        raise CheckFailed(f"{len(faults)} of {len(answers)} personas do not hold; {faults[0]}")
+    if not faults:
+        return personas
+    told = "; ".join(faults)
+    return Repaired(personas, f"{len(faults)} of {len(answers)} personas dropped: {told}")
+
+
+def sifted(
+    answers: Sequence[PersonaAnswer], history: Compressed, tools: Tools
+) -> tuple[list[Persona], list[str]]:
+    """Personas with evidence that exists and that they are about, none twice; the others' faults."""
+    read = [_persona(one, history) for one in answers]
+    faults = [
+        f"persona {one.name!r} rests on no line of the history" for one in read if not one.evidence
+    ]
+    resting = [one for one in read if one.evidence]
     # All texts in one pass of the embedder: three passes of one text each take twice as long.
-    texts = tools.embedder.encode([f"{one.name}. {one.description}" for one in personas])
-    for persona, vector in zip(personas, texts, strict=True):
-        if not about(vector, tools.dataset.rows(list(persona.evidence)), tools.vectors):
-            raise CheckFailed(f"persona {persona.name!r} is not about the items it rests on")
+    texts = tools.embedder.encode([f"{one.name}. {one.description}" for one in resting])
+    holds = np.array(
+        [
+            about(vector, tools.dataset.rows(list(one.evidence)), tools.vectors)
+            for one, vector in zip(resting, texts, strict=True)
+        ],
+        dtype=bool,
+    )  # (resting,)
+    faults += [
+        f"persona {one.name!r} is not about the items it rests on"
+        for one, held in zip(resting, holds, strict=True)
+        if not held
+    ]
     limits = tools.config.persona_overlap, tools.config.persona_likeness
-    return tastes.without_doubles(personas, texts, *limits)
+    kept = [one for one, held in zip(resting, holds, strict=True) if held]
+    return tastes.without_doubles(kept, texts[holds], *limits), faults
 
 
 def clustered(tools: Tools, reader: Reader) -> list[Persona]:
@@ -105,8 +144,6 @@ def persona_of(tools: Tools, reader: Reader, group: tastes.Cluster) -> Persona:
 def _persona(answer: PersonaAnswer, history: Compressed) -> Persona:
     name = prompting.clean(answer.name)
     places = numbers_within(answer.items, len(history.item_ids))
-    if not places:
-        raise CheckFailed(f"persona {name!r} rests on no line of the history")
     return Persona(
         name=name,
         description=prompting.clean(answer.why, 200),

@@ -80,7 +80,7 @@ async def follow(
         messages=lambda: tags_messages(tools, reader, history.text, persona),
         schema=with_room(ExpertAnswer, tools.config.tags),
         max_tokens=expert.TOKENS_EACH * tools.config.tags,
-        check=lambda answer: expert.checked(answer, tools, reader, number),
+        check=lambda answer: expert.completed(answer, tools, reader, persona, number),
         fallback=lambda: expert.grounded_tags(tools, reader, persona, number, tools.config.tags),
         seed=seed,
     )

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from pydantic import BaseModel
 
@@ -28,6 +28,19 @@ class CheckFailed(Exception):
     """A model's answer says something that the data does not bear out."""
 
 
+@dataclass(frozen=True)
+class Repaired(Generic[Result]):
+    """What a check made of an answer that holds in part.
+
+    Attributes:
+        made: the grounded objects.
+        how: what was dropped or added, for the record.
+    """
+
+    made: Result
+    how: str
+
+
 async def ask_or_fall_back(
     model: ChatModel | None,
     config: AgentsConfig,
@@ -37,7 +50,7 @@ async def ask_or_fall_back(
     messages: Callable[[], tuple[Message, ...]],
     schema: type[Parsed],
     max_tokens: int,
-    check: Callable[[Parsed], Result],
+    check: Callable[[Parsed], Result | Repaired[Result]],
     fallback: Callable[[], Result],
     seed: int = 0,
     embeds: bool = False,
@@ -54,7 +67,8 @@ async def ask_or_fall_back(
         messages: writes the prompt; called only when there is a model to read it.
         schema: what the answer must fit.
         max_tokens: tokens the answer may have.
-        check: turns the parsed answer into grounded objects, or raises `CheckFailed`.
+        check: turns the parsed answer into grounded objects, `Repaired` where a part of it did not
+            hold, or raises `CheckFailed`.
         fallback: makes the same objects without a language model.
         seed: of the sampling.
         embeds: `check` and `fallback` read texts with the embedder, which may take long: they
@@ -65,7 +79,7 @@ async def ask_or_fall_back(
 
     Returns:
         The objects, and the step with tokens, milliseconds, prompt version, adapter and the reason
-        of a fallback.
+        of a fallback or a repair.
         `EngineError` is not caught: a dead engine is not a wrong answer.
     """
     adapter = config.adapter_of(node)
@@ -85,6 +99,8 @@ async def ask_or_fall_back(
             answer = await _beside(model.ask(question), meanwhile)
             usage = answer.usage
             made = await _call(embeds, check, answer.parsed)
+            if isinstance(made, Repaired):
+                return made.made, clock.step(usage, None, made.how)
             return made, clock.step(usage, None)
         except UnreadableAnswer as error:
             usage = error.usage if isinstance(error.usage, Usage) else usage
@@ -132,7 +148,7 @@ class _Clock:
     at: float = field(default_factory=time.time)
     start: float = field(default_factory=time.perf_counter)
 
-    def step(self, usage: Usage, fallback: str | None) -> Step:
+    def step(self, usage: Usage, fallback: str | None, repaired: str | None = None) -> Step:
         """What it cost until now."""
         return Step(
             node=self.node,
@@ -142,6 +158,7 @@ class _Clock:
             cached=usage.cached,
             completion=usage.completion,
             fallback=fallback,
+            repaired=repaired,
             prompt_version=self.version,
             adapter=self.adapter,
             at=self.at,

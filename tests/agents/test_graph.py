@@ -124,7 +124,7 @@ def test_an_invented_fact_is_replaced(tools: Tools) -> None:
     assert "Oscars" not in str(result["recommendations"])
 
 
-def test_personas_must_rest_on_the_history(tools: Tools) -> None:
+def test_a_persona_that_does_not_hold_is_dropped_alone(tools: Tools) -> None:
     def invents(ask: Ask[Any]) -> Any:
         said = _good(ask)
         if ask.schema is PlannerAnswer:
@@ -132,7 +132,23 @@ def test_personas_must_rest_on_the_history(tools: Tools) -> None:
         return said
 
     result = _run(tools, ScriptedChat(invents), user_id="ann", n=3)
-    assert "rests on no line" in result["fallbacks"]["planner"]["reasons"][0]
+    assert result["fallbacks"]["planner"]["fallbacks"] == 0
+    assert [one["name"] for one in result["personas"]] == ["Romance Comedy"]
+    assert {one["source"] for one in result["personas"]} == {"model"}
+
+
+@pytest.mark.parametrize("items", [[77], [3]])  # no line of the history, and a film of another kind
+def test_an_answer_of_which_most_personas_do_not_hold_is_replaced(
+    tools: Tools, items: list[int]
+) -> None:
+    def invents(ask: Ask[Any]) -> Any:
+        said = _good(ask)
+        if ask.schema is PlannerAnswer:
+            said["personas"] = [one | {"items": items} for one in said["personas"][:1]]
+        return said
+
+    result = _run(tools, ScriptedChat(invents), user_id="ann", n=3)
+    assert "1 of 1 personas do not hold" in result["fallbacks"]["planner"]["reasons"][0]
     assert {persona["source"] for persona in result["personas"]} == {"fallback"}
 
 

@@ -72,6 +72,7 @@ def test_a_trace_is_in_the_order_of_starts_with_its_calls_inside() -> None:
         "cached": 0,
         "completion": 0,
         "fallback": None,
+        "repaired": None,
         "prompt_version": "12ab",
         "adapter": "mine",
     }

@@ -127,6 +127,7 @@ def _trace(label: str) -> dict[str, Any]:
                 "prompt_version": "0a1b2c3d",
                 "adapter": "tags",
                 "fallback": None,
+                "repaired": "2 valid tags, 1 added",
             }
         ],
     }
@@ -141,6 +142,7 @@ def test_the_tree_says_what_a_call_cost_and_shows_no_markup() -> None:
     assert "\x1b" not in text
     assert "from 1,234 ms, 10 ms, from the checkpoint" in text
     assert "tokens 1200 in (1000 cached), 40 out, prompt 0a1b2c3d, adapter tags" in text
+    assert "repaired: 2 valid tags, 1 added" in text
     assert "found 12" in text
 
 

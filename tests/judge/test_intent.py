@@ -108,12 +108,13 @@ def test_only_what_the_model_wrote_counts_unless_served(cinema: str) -> None:
 def test_figures_of_an_arm_by_hand(cinema: str) -> None:
     asked = asked_about(cinema, 2, 0, road.agents_config([], ()))
     steps = (
-        Step(node="planner", prompt=10, completion=5),
+        Step(node="planner", prompt=10, completion=5, repaired="1 of 2 personas dropped"),
         Step(node="expert", prompt=6, completion=3, fallback="unreadable: cut off"),
     )
     tags = (tag("War"), tag("war"), tag("zebra"))
     told = arm(asked, [Written((verdict("War"),), tags, steps, 2000.0)])
     assert told["fallback_rate"] == {"planner": 0, "expert": 1, "arbiter": None, "explainer": None}
+    assert told["repair_rate"] == {"planner": 1, "expert": 0, "arbiter": None, "explainer": None}
     assert told["format_errors"] == 0.5
     assert told["tokens_per_user"] == 24
     assert told["seconds_per_user"] == 2
