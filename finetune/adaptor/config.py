@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
-from importlib.resources import files
 
 from pydantic import BaseModel, Field
 
-from foretaste.data.errors import InputError
-from foretaste.data.settings import groups_known, override
+from foretaste.finetune.presets import configured
 
 GROUP = "adaptor"  # of `--set adaptor.FIELD=VALUE`
 
@@ -58,25 +55,10 @@ class AdaptorConfig(BaseModel, frozen=True, extra="forbid"):
     seed: int = 0
 
 
-def presets() -> list[str]:
-    """Names of the presets that come with the package."""
-    folder = files("foretaste.finetune.adaptor").joinpath("configs")
-    names = [path.name for path in folder.iterdir()]
-    return sorted(
-        name.removeprefix("adaptor-").removesuffix(".toml")
-        for name in names
-        if name.endswith(".toml")
-    )
-
-
 def load_config(preset: str = "cpu", changes: Sequence[str] = ()) -> AdaptorConfig:
     """The preset with every `adaptor.FIELD=VALUE` of `changes`.
 
     Raises:
         InputError: no such preset, or a change that is not one.
     """
-    if preset not in presets():
-        raise InputError(f"There is no preset {preset!r}; choose from {', '.join(presets())}.")
-    path = files("foretaste.finetune.adaptor").joinpath("configs", f"adaptor-{preset}.toml")
-    groups_known(changes, (GROUP,))
-    return override(AdaptorConfig.model_validate(tomllib.loads(path.read_text())), GROUP, changes)
+    return configured(AdaptorConfig, "adaptor", GROUP, preset, changes)

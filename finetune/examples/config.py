@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
-from importlib.resources import files
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
@@ -12,6 +10,7 @@ from pydantic import BaseModel, Field, ValidationError
 from foretaste.agents.config import AgentsConfig
 from foretaste.data.errors import InputError
 from foretaste.data.settings import groups_known, override
+from foretaste.finetune.presets import read_preset
 
 GROUPS = ("examples", "agents")
 
@@ -76,23 +75,14 @@ class Preset(BaseModel, frozen=True, extra="forbid"):
         return AgentsConfig.model_validate(self.agents)
 
 
-def presets() -> list[str]:
-    """Names of the presets that come with the package."""
-    folder = files("foretaste.finetune.examples").joinpath("configs")
-    return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith("toml"))
-
-
 def load_preset(name: str = "cpu", changes: Sequence[str] = ()) -> Preset:
     """The preset with every `examples.FIELD=VALUE` and `agents.FIELD=VALUE` of `changes`.
 
     Raises:
         InputError: no such preset, or a change that is not one.
     """
-    if name not in presets():
-        raise InputError(f"There is no preset {name!r}; choose from {', '.join(presets())}.")
-    path = files("foretaste.finetune.examples").joinpath("configs", f"{name}.toml")
+    given = read_preset("examples", name)
     groups_known(changes, GROUPS)
-    given = tomllib.loads(path.read_text())
     own = {c.partition("=")[0].removeprefix("agents.") for c in changes if c[:7] == "agents."}
     try:
         start = Preset.model_validate(given)

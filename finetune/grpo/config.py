@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
-from importlib.resources import files
 from typing import Literal
 
 from pydantic import BaseModel, Field, model_validator
 
-from foretaste.data.errors import InputError
-from foretaste.data.settings import groups_known, override
+from foretaste.finetune.presets import configured
 
 GROUP = "grpo"  # of `--set grpo.FIELD=VALUE`
 
@@ -104,23 +101,10 @@ class GrpoConfig(BaseModel, frozen=True, extra="forbid"):
         return {name: float(getattr(self, name)) for name in names}
 
 
-def presets() -> list[str]:
-    """Names of the presets that come with the package."""
-    folder = files("foretaste.finetune.grpo").joinpath("configs")
-    names = [path.name for path in folder.iterdir()]
-    return sorted(
-        name.removeprefix("grpo-").removesuffix(".toml") for name in names if name.endswith(".toml")
-    )
-
-
 def load_config(preset: str = "cpu", changes: Sequence[str] = ()) -> GrpoConfig:
     """The preset with every `grpo.FIELD=VALUE` of `changes`.
 
     Raises:
         InputError: no such preset, or a change that is not one.
     """
-    if preset not in presets():
-        raise InputError(f"There is no preset {preset!r}; choose from {', '.join(presets())}.")
-    path = files("foretaste.finetune.grpo").joinpath("configs", f"grpo-{preset}.toml")
-    groups_known(changes, (GROUP,))
-    return override(GrpoConfig.model_validate(tomllib.loads(path.read_text())), GROUP, changes)
+    return configured(GrpoConfig, "grpo", GROUP, preset, changes)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
-from importlib.resources import files
 from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from foretaste.data.errors import InputError
-from foretaste.data.settings import groups_known, override
 from foretaste.data.splits import FittedOn
+from foretaste.finetune.presets import configured
 
 GROUP = "interest"  # of `--set interest.FIELD=VALUE`
 
@@ -88,21 +85,10 @@ class InterestConfig(BaseModel, frozen=True, extra="forbid"):
     seed: int = 0
 
 
-def presets() -> list[str]:
-    """Names of the presets that come with the package."""
-    folder = files("foretaste.finetune.interest").joinpath("configs")
-    names = [path.name for path in folder.iterdir() if path.name.endswith(".toml")]
-    return sorted(name.removeprefix("interest-").removesuffix(".toml") for name in names)
-
-
 def load_config(preset: str = "cpu", changes: Sequence[str] = ()) -> InterestConfig:
     """The preset with every `interest.FIELD=VALUE` of `changes`.
 
     Raises:
         InputError: no such preset, or a change that is not one.
     """
-    if preset not in presets():
-        raise InputError(f"There is no preset {preset!r}; choose from {', '.join(presets())}.")
-    path = files("foretaste.finetune.interest").joinpath("configs", f"interest-{preset}.toml")
-    groups_known(changes, (GROUP,))
-    return override(InterestConfig.model_validate(tomllib.loads(path.read_text())), GROUP, changes)
+    return configured(InterestConfig, "interest", GROUP, preset, changes)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
-from importlib.resources import files
 
 from pydantic import BaseModel, Field
 
-from foretaste.data.errors import InputError
-from foretaste.data.settings import groups_known, override
+from foretaste.finetune.presets import configured
 from foretaste.judge.people.calibration import Kind
 
 GROUP = "head"  # of `--set head.FIELD=VALUE`
@@ -57,21 +54,10 @@ class HeadConfig(BaseModel, frozen=True, extra="forbid"):
     seed: int = 0
 
 
-def presets() -> list[str]:
-    """Names of the presets that come with the package."""
-    folder = files("foretaste.finetune.judge_head").joinpath("configs")
-    names = [path.name for path in folder.iterdir() if path.name.endswith(".toml")]
-    return sorted(name.removeprefix("head-").removesuffix(".toml") for name in names)
-
-
 def load_config(preset: str = "cpu", changes: Sequence[str] = ()) -> HeadConfig:
     """The preset with every `head.FIELD=VALUE` of `changes`.
 
     Raises:
         InputError: no such preset, or a change that is not one.
     """
-    if preset not in presets():
-        raise InputError(f"There is no preset {preset!r}; choose from {', '.join(presets())}.")
-    path = files("foretaste.finetune.judge_head").joinpath("configs", f"head-{preset}.toml")
-    groups_known(changes, (GROUP,))
-    return override(HeadConfig.model_validate(tomllib.loads(path.read_text())), GROUP, changes)
+    return configured(HeadConfig, "judge_head", GROUP, preset, changes)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
-from importlib.resources import files
 from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from foretaste.data.errors import InputError
-from foretaste.data.settings import groups_known, override
+from foretaste.finetune.presets import configured
 
 GROUP = "reward"  # of `--set reward.FIELD=VALUE`
 
@@ -56,25 +53,10 @@ class RewardConfig(BaseModel, frozen=True, extra="forbid"):
     seed: int = 0
 
 
-def presets() -> list[str]:
-    """Names of the presets that come with the package."""
-    folder = files("foretaste.finetune.reward").joinpath("configs")
-    names = [path.name for path in folder.iterdir()]
-    return sorted(
-        name.removeprefix("reward-").removesuffix(".toml")
-        for name in names
-        if name.endswith(".toml")
-    )
-
-
 def load_config(preset: str = "cpu", changes: Sequence[str] = ()) -> RewardConfig:
     """The preset with every `reward.FIELD=VALUE` of `changes`.
 
     Raises:
         InputError: no such preset, or a change that is not one.
     """
-    if preset not in presets():
-        raise InputError(f"There is no preset {preset!r}; choose from {', '.join(presets())}.")
-    path = files("foretaste.finetune.reward").joinpath("configs", f"reward-{preset}.toml")
-    groups_known(changes, (GROUP,))
-    return override(RewardConfig.model_validate(tomllib.loads(path.read_text())), GROUP, changes)
+    return configured(RewardConfig, "reward", GROUP, preset, changes)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
-from importlib.resources import files
 
 from pydantic import BaseModel, Field
 
-from foretaste.data.errors import InputError
-from foretaste.data.settings import groups_known, override
 from foretaste.finetune.language_model import LoraSettings
+from foretaste.finetune.presets import configured
 
 GROUP = "sft"  # of `--set sft.FIELD=VALUE`
 
@@ -60,20 +57,10 @@ class SftConfig(BaseModel, frozen=True, extra="forbid"):
         )
 
 
-def presets() -> list[str]:
-    """Names of the presets that come with the package."""
-    folder = files("foretaste.finetune.sft").joinpath("configs")
-    return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith("toml"))
-
-
 def load_config(preset: str = "cpu", changes: Sequence[str] = ()) -> SftConfig:
     """The preset with every `sft.FIELD=VALUE` of `changes`.
 
     Raises:
         InputError: no such preset, or a change that is not one.
     """
-    if preset not in presets():
-        raise InputError(f"There is no preset {preset!r}; choose from {', '.join(presets())}.")
-    path = files("foretaste.finetune.sft").joinpath("configs", f"{preset}.toml")
-    groups_known(changes, (GROUP,))
-    return override(SftConfig.model_validate(tomllib.loads(path.read_text())), GROUP, changes)
+    return configured(SftConfig, "sft", GROUP, preset, changes)

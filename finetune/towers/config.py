@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
-from importlib.resources import files
 
 from pydantic import BaseModel, Field
 
-from foretaste.data.errors import InputError
-from foretaste.data.settings import groups_known, override
+from foretaste.finetune.presets import configured
 
 GROUP = "towers"  # of `--set towers.FIELD=VALUE`
 
@@ -70,25 +67,10 @@ class TowersConfig(BaseModel, frozen=True, extra="forbid"):
     seed: int = 0
 
 
-def presets() -> list[str]:
-    """Names of the presets that come with the package."""
-    folder = files("foretaste.finetune.towers").joinpath("configs")
-    names = [path.name for path in folder.iterdir()]
-    return sorted(
-        name.removeprefix("towers-").removesuffix(".toml")
-        for name in names
-        if name.endswith(".toml")
-    )
-
-
 def load_config(preset: str = "cpu", changes: Sequence[str] = ()) -> TowersConfig:
     """The preset with every `towers.FIELD=VALUE` of `changes`.
 
     Raises:
         InputError: no such preset, or a change that is not one.
     """
-    if preset not in presets():
-        raise InputError(f"There is no preset {preset!r}; choose from {', '.join(presets())}.")
-    path = files("foretaste.finetune.towers").joinpath("configs", f"towers-{preset}.toml")
-    groups_known(changes, (GROUP,))
-    return override(TowersConfig.model_validate(tomllib.loads(path.read_text())), GROUP, changes)
+    return configured(TowersConfig, "towers", GROUP, preset, changes)

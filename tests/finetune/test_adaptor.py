@@ -20,7 +20,7 @@ from foretaste.data.errors import ForetasteError, InputError, ModelError
 from foretaste.data.store import load_dataset
 from foretaste.finetune.adaptor import loop
 from foretaste.finetune.adaptor import train as command
-from foretaste.finetune.adaptor.config import AdaptorConfig, load_config, presets
+from foretaste.finetune.adaptor.config import AdaptorConfig, load_config
 from foretaste.finetune.adaptor.frozen import Frozen, alignment, likeness
 from foretaste.finetune.adaptor.loop import alike, rate
 from foretaste.finetune.adaptor.rows import (
@@ -32,6 +32,7 @@ from foretaste.finetune.adaptor.rows import (
     questions,
 )
 from foretaste.finetune.adaptor.start import as_layers, regression
+from foretaste.finetune.presets import presets
 from foretaste.serving.chat import Entity
 from foretaste.serving.hybrid_adaptor import Belongs, load_adaptor
 from foretaste.serving.hybrid_store import adaptor_folder
@@ -226,7 +227,7 @@ def test_wrong_calls_are_one_sentence(
         load_config("gpu")
     with pytest.raises(InputError, match="has no 'wide'"):
         load_config("smoke", ["adaptor.wide=1"])
-    assert presets() == ["cpu", "smoke"]
+    assert presets("adaptor") == ["cpu", "smoke"]
     outcome = CliRunner().invoke(cli, ["finetune", "adaptor", "--dataset", "none-such"])
     assert isinstance(outcome.exception, ForetasteError)
 

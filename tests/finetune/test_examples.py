@@ -18,11 +18,12 @@ from foretaste.data.errors import InputError
 from foretaste.data.splits import leave_one_out
 from foretaste.finetune.examples import make as command
 from foretaste.finetune.examples import rows as files
-from foretaste.finetune.examples.config import ExamplesConfig, Preset, load_preset, presets
+from foretaste.finetune.examples.config import ExamplesConfig, Preset, load_preset
 from foretaste.finetune.examples.hindsight import Rejects, by_future, planned, sides
 from foretaste.finetune.examples.make import held_out, make, ordered, unlike
 from foretaste.finetune.examples.rows import ANSWERS, Row, answered, fingerprint, load, save
 from foretaste.finetune.examples.teacher import Kept, Teacher, expected_tokens
+from foretaste.finetune.presets import presets
 from foretaste.serving.chat import Message
 from foretaste.serving.scripted_chat import ScriptedChat
 
@@ -50,7 +51,7 @@ def shop(tiny: Dataset, embedder: Any, monkeypatch: pytest.MonkeyPatch) -> Datas
 
 
 def test_every_preset_loads_and_its_shares_sum_to_one() -> None:
-    for name in presets():
+    for name in presets("examples"):
         preset = load_preset(name)
         assert sum(preset.examples.shares().values()) == pytest.approx(1)
         preset.agents_config()

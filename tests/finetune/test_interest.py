@@ -19,7 +19,7 @@ from foretaste.data.histories import Histories
 from foretaste.finetune import runs
 from foretaste.finetune.epochs import Epochs
 from foretaste.finetune.interest import train as command
-from foretaste.finetune.interest.config import InterestConfig, load_config, presets
+from foretaste.finetune.interest.config import InterestConfig, load_config
 from foretaste.finetune.interest.diagnostics import (
     PICTURES,
     effective_dimension,
@@ -28,6 +28,7 @@ from foretaste.finetune.interest.diagnostics import (
 )
 from foretaste.finetune.interest.mixing import fit_mix
 from foretaste.finetune.interest.trainer import InterestTrainer, pairwise
+from foretaste.finetune.presets import presets
 from foretaste.judge.interest import run as judged
 from foretaste.serving import interest as served
 from foretaste.serving.interest import load_interest, read_interest
@@ -100,7 +101,7 @@ def test_effective_dimension_counts_directions_and_hubness_what_is_shown_most() 
 
 
 def test_presets_are_valid_and_a_wrong_setting_is_said(base: Path) -> None:
-    assert presets() == ["cpu", "smoke"]
+    assert presets("interest") == ["cpu", "smoke"]
     assert load_config("cpu").layers >= 1
     with pytest.raises(InputError, match="no preset"):
         load_config("huge")

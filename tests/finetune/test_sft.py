@@ -30,8 +30,9 @@ from foretaste.finetune.language_model import (
     with_adapter,
     with_lora,
 )
+from foretaste.finetune.presets import presets
 from foretaste.finetune.sft import train as road
-from foretaste.finetune.sft.config import load_config, presets
+from foretaste.finetune.sft.config import load_config
 from foretaste.finetune.sft.data import Tokens, batches, padded, tokenised
 from foretaste.finetune.sft.trainer import Keeper, rate
 from foretaste.serving.adapters import WEIGHTS, check_adapter
@@ -121,7 +122,7 @@ def test_a_shorter_training_keeps_every_stages_share() -> None:
 
 
 def test_the_presets_load() -> None:
-    for name in presets():
+    for name in presets("sft"):
         load_config(name)
     with pytest.raises(InputError, match="no preset"):
         load_config("huge")

@@ -24,8 +24,9 @@ from foretaste.data.histories import Histories
 from foretaste.data.splits import leave_one_out
 from foretaste.finetune import runs
 from foretaste.finetune.epochs import Epochs, rate
+from foretaste.finetune.presets import presets
 from foretaste.finetune.towers import train as command
-from foretaste.finetune.towers.config import TowersConfig, load_config, presets
+from foretaste.finetune.towers.config import TowersConfig, load_config
 from foretaste.finetune.towers.data import batches, hindsight, vocabulary
 from foretaste.finetune.towers.loss import candidates, sampled_softmax
 from foretaste.finetune.towers.trainer import Trainer
@@ -346,8 +347,8 @@ def test_nothing_to_resume_and_nothing_to_learn_are_one_sentence(tiny, embedder)
 
 
 def test_every_preset_is_valid() -> None:
-    assert presets() == ["cpu", "smoke"]
-    assert all(isinstance(load_config(name), TowersConfig) for name in presets())
+    assert presets("towers") == ["cpu", "smoke"]
+    assert all(isinstance(load_config(name), TowersConfig) for name in presets("towers"))
 
 
 def test_the_command_trains_and_the_ranking_table_shows_the_towers(
