@@ -1,4 +1,6 @@
-"""A really running server over twelve films, for any client; the model is scripted or none."""
+"""A really running server over twelve films, for any client, the model scripted or none; and a data
+set that was imported by the command, for commands that measure.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +19,7 @@ import numpy as np
 import polars as pl
 import pytest
 import uvicorn
+from typer.testing import CliRunner
 
 from foretaste.agents.config import AgentsConfig
 from foretaste.agents.online.live import Live
@@ -27,6 +30,7 @@ from foretaste.app.api.config import ApiConfig
 from foretaste.app.api.keys import KeyRing
 from foretaste.app.api.server import uvicorn_config
 from foretaste.app.api.service import Engine, Service
+from foretaste.app.cli import cli
 from foretaste.data.dataset import Dataset
 from foretaste.data.errors import InputError
 from foretaste.data.ledger import Ledger, ledger_path
@@ -163,3 +167,43 @@ def films_over(embedder: Any) -> Callable[[str, str], Tools]:
         return film_tools(embedder, replace(films, items=films.items.with_columns(title=other)))
 
     return make
+
+
+@pytest.fixture
+def regulars() -> int:
+    """People of the cinema with twenty-five films each."""
+    return 12
+
+
+@pytest.fixture
+def cinema(
+    home: Path, tmp_path: Path, embedder: Any, regulars: int, monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """Sixty films; some people with twenty-five of them each, and three with four."""
+    random = np.random.default_rng(0)
+    words = [(a, n) for a in ("Red", "Cold", "Long", "Late") for n in ("River", "Letter", "Garden")]
+    titles = [f"{a} {n} {c}" for a, n in words for c in ("One", "Two", "Three", "Four", "Five")]
+    kinds = ("Drama", "Comedy", "Horror", "War")
+    paths = [f"Film|{kinds[n % 4]}" for n in range(60)]
+    ids = [f"i{n}" for n in range(60)]
+    pl.DataFrame({"item_id": ids, "title": titles, "categories": paths}).write_csv(
+        tmp_path / "items.csv"
+    )
+    lengths = [25] * regulars + [4] * 3
+    chosen = [
+        (f"u{user}", f"i{item}")
+        for user, length in enumerate(lengths)
+        for item in random.permutation(60)[:length]
+    ]
+    pl.DataFrame(
+        {
+            "user_id": [user for user, _ in chosen],
+            "item_id": [item for _, item in chosen],
+            "timestamp": [1_600_000_000 + 3600 * n for n in range(len(chosen))],
+        }
+    ).write_csv(tmp_path / "events.csv")
+    files = ["--items", str(tmp_path / "items.csv"), "--interactions", str(tmp_path / "events.csv")]
+    done = CliRunner().invoke(cli, ["data", "import", *files, "--name", "cinema"])
+    assert done.exit_code == 0, done.output
+    monkeypatch.setattr("foretaste.agents.retrieval.tools.load_embedder", lambda name: embedder)
+    return "cinema"

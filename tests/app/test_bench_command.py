@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
-import numpy as np
-import polars as pl
 import pytest
 from typer.testing import CliRunner
 
@@ -19,33 +15,8 @@ from foretaste.serving.engine_config import EngineConfig
 
 
 @pytest.fixture
-def cinema(home: Path, tmp_path: Path, embedder: Any, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Sixty films and thirty people with twenty-five of them each."""
-    random = np.random.default_rng(0)
-    kinds = ["Drama", "Comedy", "Horror", "War"]
-    adjectives = ["Red", "Cold", "Long", "Late", "Lost"]
-    nouns = ["River", "Letter", "Station", "Summer", "Garden", "Voyage"]
-    titles = [f"{a} {b} {n}" for a in adjectives for b in nouns for n in ("One", "Two")]
-    pl.DataFrame(
-        {
-            "item_id": [f"i{n}" for n in range(60)],
-            "title": titles,
-            "categories": [kinds[n % 4] for n in range(60)],
-        }
-    ).write_csv(tmp_path / "items.csv")
-    chosen = [(f"u{u}", f"i{i}") for u in range(30) for i in random.permutation(60)[:25]]
-    pl.DataFrame(
-        {
-            "user_id": [user for user, _ in chosen],
-            "item_id": [item for _, item in chosen],
-            "timestamp": [1_600_000_000 + 3600 * n for n in range(len(chosen))],
-        }
-    ).write_csv(tmp_path / "events.csv")
-    files = ["--items", str(tmp_path / "items.csv"), "--interactions", str(tmp_path / "events.csv")]
-    done = CliRunner().invoke(cli, ["data", "import", *files, "--name", "cinema"])
-    assert done.exit_code == 0, done.output
-    monkeypatch.setattr("foretaste.agents.retrieval.tools.load_embedder", lambda name: embedder)
-    return "cinema"
+def regulars() -> int:
+    return 30
 
 
 def test_the_pipeline_is_timed_through_the_whole_graph(cinema: str) -> None:
