@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from foretaste.agents.contexts.compression import Compressed, compress
 from foretaste.agents.contexts.context import Reader
@@ -60,7 +61,7 @@ async def plan(tools: Tools, reader: Reader, seed: int) -> tuple[list[Persona], 
         messages=lambda: planner_messages(tools, reader, history, len(grouped)),
         schema=with_room(PlannerAnswer, tools.config.personas),
         max_tokens=TOKENS_EACH * len(grouped) + 32,
-        check=lambda answer: usable(answer.personas[: len(grouped)], history, tools),
+        check=lambda answer: usable(answer.personas[: len(grouped)], history, grouped, tools),
         fallback=lambda: grouped,
         seed=seed,
         embeds=True,
@@ -78,16 +79,25 @@ def checked(answers: Sequence[PersonaAnswer], history: Compressed, tools: Tools)
 
 
 def usable(
-    answers: Sequence[PersonaAnswer], history: Compressed, tools: Tools
+    answers: Sequence[PersonaAnswer],
+    history: Compressed,
+    grouped: Sequence[Persona],
+    tools: Tools,
 ) -> list[Persona] | Repaired[list[Persona]]:
-    """The answered personas that hold, none twice; fewer than half of the answered fail it."""
+    """The answered personas that hold, none twice; an answer without any fails.
+
+    Where one was dropped, grounded personas stand for the sides of the history that are left.
+    """
     personas, faults = sifted(answers, history, tools)
-    if 2 * len(faults) > len(answers):
-        raise CheckFailed(f"{len(faults)} of {len(answers)} personas do not hold; {faults[0]}")
+    if not personas:
+        raise CheckFailed(f"none of {len(answers)} personas holds; {faults[0]}")
     if not faults:
         return personas
-    told = "; ".join(faults)
-    return Repaired(personas, f"{len(faults)} of {len(answers)} personas dropped: {told}")
+    both = tastes.without_doubles(
+        [*personas, *grouped], _texts(tools, [*personas, *grouped]), *_limits(tools)
+    )[: max(len(personas), len(grouped))]
+    told = f"{len(faults)} of {len(answers)} personas dropped, {len(both) - len(personas)} added"
+    return Repaired(both, f"{told}; {'; '.join(faults)}")
 
 
 def sifted(
@@ -99,8 +109,7 @@ def sifted(
         f"persona {one.name!r} rests on no line of the history" for one in read if not one.evidence
     ]
     resting = [one for one in read if one.evidence]
-    # All texts in one pass of the embedder: three passes of one text each take twice as long.
-    texts = tools.embedder.encode([f"{one.name}. {one.description}" for one in resting])
+    texts = _texts(tools, resting)
     holds = np.array(
         [
             about(vector, tools.dataset.rows(list(one.evidence)), tools.vectors)
@@ -113,9 +122,8 @@ def sifted(
         for one, held in zip(resting, holds, strict=True)
         if not held
     ]
-    limits = tools.config.persona_overlap, tools.config.persona_likeness
     kept = [one for one, held in zip(resting, holds, strict=True) if held]
-    return tastes.without_doubles(kept, texts[holds], *limits), faults
+    return tastes.without_doubles(kept, texts[holds], *_limits(tools)), faults
 
 
 def clustered(tools: Tools, reader: Reader) -> list[Persona]:
@@ -139,6 +147,16 @@ def persona_of(tools: Tools, reader: Reader, group: tastes.Cluster) -> Persona:
     lately = list(dict.fromkeys(reader.rows[::-1].tolist()))[:LATELY]
     item_ids, titles = tools.dataset.item_ids, tools.dataset.titles
     return grounded.persona(group, tools.lexicon, item_ids, titles, lately)
+
+
+def _texts(tools: Tools, personas: Sequence[Persona]) -> NDArray[np.float32]:
+    """(personas, d) what they say, in one pass of the embedder: three of one text take twice as long."""
+    return tools.embedder.encode([f"{one.name}. {one.description}" for one in personas])
+
+
+def _limits(tools: Tools) -> tuple[float, float]:
+    """Shared evidence and likeness from which two personas are one."""
+    return tools.config.persona_overlap, tools.config.persona_likeness
 
 
 def _persona(answer: PersonaAnswer, history: Compressed) -> Persona:

@@ -66,15 +66,17 @@ def _planned(tools: Tools, *personas: dict[str, Any]) -> Any:
 @pytest.mark.parametrize("wrong", [{"items": [77]}, {"items": [3]}])
 def test_only_the_persona_that_does_not_hold_is_dropped(tools: Tools, wrong: Any) -> None:
     personas, step, _ = _planned(tools, SPACE | wrong, LOVE)
-    assert [(one.name, one.source) for one in personas] == [("Romance Comedy", "model")]
+    assert [one.source for one in personas] == ["model", "fallback"]
+    assert personas[0].name == "Romance Comedy"
+    assert personas[1].evidence == ("space-3", "space-1"), "the side that was left"
     assert step.fallback is None
-    assert step.repaired.startswith("1 of 2 personas dropped: persona 'Sci-Fi Action'")
+    assert step.repaired.startswith("1 of 2 personas dropped, 1 added; persona 'Sci-Fi Action'")
 
 
 def test_no_persona_left_is_no_answer(tools: Tools) -> None:
     personas, step, _ = _planned(tools, SPACE | {"items": [3]}, LOVE | {"items": [77]})
     assert {one.source for one in personas} == {"fallback"}
-    assert step.fallback.startswith("2 of 2 personas do not hold")
+    assert step.fallback.startswith("none of 2 personas holds")
 
 
 def test_a_persona_said_twice_counts_once(tools: Tools) -> None:
