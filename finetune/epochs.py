@@ -18,7 +18,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from foretaste.data.progress import Meter, meter, note
-from foretaste.finetune.runs import Run, Stop
+from foretaste.finetune.runs import Estimate, Run, Stop
 from foretaste.finetune.towers.data import Batch
 
 _CLIP = 5.0  # longest gradient
@@ -72,23 +72,10 @@ class Stepper(ABC):
         self.done += 1
         return {name: float(value.detach()) for name, value in losses.items()}
 
-    def memory(self) -> dict[str, Any]:
-        """What the optimizer remembers, as tensors by `number.name`."""
-        return {
-            f"{number}.{name}": value
-            for number, own in self.optimizer.state_dict()["state"].items()
-            for name, value in own.items()
-        }
-
-    def load(self, weights: dict[str, Any], memory: dict[str, Any], done: int) -> None:
+    def load(self, weights: dict[str, Any], kept: dict[str, Any], done: int) -> None:
         """Go on from these weights and this memory of the optimizer, `done` steps being done."""
         self.net.load_state_dict(weights)
-        state: dict[int, dict[str, Any]] = {}
-        for key, value in memory.items():
-            number, name = key.split(".", 1)
-            state.setdefault(int(number), {})[name] = value
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        remember(self.optimizer, kept)
         self.done = done
 
 
@@ -231,7 +218,7 @@ class Epochs:
         self.course.wall_s += now - self._began
         self._began = self._saved = now
         tensors = {f"net.{name}": value for name, value in self.stepper.net.state_dict().items()}
-        tensors |= {f"adam.{name}": value for name, value in self.stepper.memory().items()}
+        tensors |= {f"adam.{name}": value for name, value in memory(self.stepper.optimizer).items()}
         tensors |= {f"best.{name}": value for name, value in self._best.items()}
         self.run.save_state(tensors, {"course": asdict(self.course), "done": self.stepper.done})
 
@@ -251,6 +238,21 @@ class Speed:
     flops_per_event: float
 
 
+@dataclass(frozen=True)
+class Probe:
+    """What a few steps showed.
+
+    Attributes:
+        estimate: of the whole training.
+        speed: of its steps.
+        steps: of the whole training.
+    """
+
+    estimate: Estimate
+    speed: Speed
+    steps: int
+
+
 def timed(stepper: Stepper) -> Speed:
     """Time a few steps of a stepper that is thrown away afterwards."""
     batches = stepper.epoch_batches(0)
@@ -267,3 +269,22 @@ def timed(stepper: Stepper) -> Speed:
 def named(tensors: dict[str, Any], prefix: str) -> dict[str, Any]:
     """The tensors whose names begin so, without that beginning."""
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def memory(optimizer: Any) -> dict[str, Any]:
+    """What an optimizer of torch remembers, as tensors by `number.name`."""
+    return {
+        f"{number}.{name}": torch.as_tensor(value)
+        for number, own in optimizer.state_dict()["state"].items()
+        for name, value in own.items()
+    }
+
+
+def remember(optimizer: Any, kept: dict[str, Any]) -> None:
+    """Give an optimizer what `memory` gave of one over the same parameters."""
+    state: dict[int, dict[str, Any]] = {}
+    for key, value in kept.items():
+        number, name = key.split(".", 1)
+        state.setdefault(int(number), {})[name] = value
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -24,6 +24,7 @@ from foretaste.finetune.adaptor.frozen import (
     self_perception,
 )
 from foretaste.finetune.adaptor.rows import Known, Row, questions
+from foretaste.finetune.epochs import memory, named, rate, remember
 from foretaste.finetune.runs import Run, Stop
 from foretaste.serving.embedder import Embedder
 from foretaste.serving.hybrid_adaptor import Adaptor
@@ -176,23 +177,10 @@ class Trainer:
             "alignment": float(torch.cat(apart).mean()) if apart else 0.0,
         }
 
-    def memory(self) -> dict[str, Any]:
-        """What the optimizer remembers, as tensors by `number.name`."""
-        return {
-            f"{number}.{name}": value
-            for number, own in self.optimizer.state_dict()["state"].items()
-            for name, value in own.items()
-        }
-
-    def load(self, weights: dict[str, Any], memory: dict[str, Any], done: int) -> None:
+    def load(self, weights: dict[str, Any], kept: dict[str, Any], done: int) -> None:
         """Go on from these weights and this memory of the optimizer, `done` steps being done."""
         self.net.load_state_dict(weights)
-        state: dict[int, dict[str, Any]] = {}
-        for key, value in memory.items():
-            number, name = key.split(".", 1)
-            state.setdefault(int(number), {})[name] = value
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        remember(self.optimizer, kept)
         self.done = done
 
     def _asking(self, draw: np.random.Generator) -> tuple[dict[str, Any], int]:
@@ -246,14 +234,6 @@ def alike(lengths: Sequence[int], tokens: int, draw: np.random.Generator) -> lis
     return chosen
 
 
-def rate(step: int, steps: int) -> float:
-    """Share of the learning rate: up over the first twentieth, then down as half a cosine."""
-    warm = max(1, steps // 20)
-    if step < warm:
-        return (step + 1) / warm
-    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
-
-
 class Loop:
     """All epochs of one training.
 
@@ -275,8 +255,8 @@ class Loop:
             return
         tensors, facts = state
         self.course = Course(**facts["course"])
-        self.trainer.load(_named(tensors, "net."), _named(tensors, "adam."), facts["done"])
-        self.best = _named(tensors, "best.")
+        self.trainer.load(named(tensors, "net."), named(tensors, "adam."), facts["done"])
+        self.best = named(tensors, "best.")
         note(f"Going on in epoch {self.course.epoch + 1}, after {self.course.step} steps of it.")
 
     def run_epochs(self, stop: Stop) -> None:
@@ -339,7 +319,7 @@ class Loop:
         self.course.wall_s += now - self._began
         self._began = self._saved = now
         tensors = {f"net.{k}": value for k, value in self.trainer.net.state_dict().items()}
-        tensors |= {f"adam.{k}": value for k, value in self.trainer.memory().items()}
+        tensors |= {f"adam.{k}": value for k, value in memory(self.trainer.optimizer).items()}
         tensors |= {f"best.{k}": value for k, value in self.best.items()}
         self.run.save_state(tensors, {"course": asdict(self.course), "done": self.trainer.done})
 
@@ -361,8 +341,3 @@ def _answers(batch: Sequence[Positions]) -> torch.Tensor:
 
 def _read(batch: Sequence[Positions]) -> int:
     return len(batch) * max(len(one) for one in batch)
-
-
-def _named(tensors: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """The tensors whose names begin so, without that beginning."""
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -11,7 +11,7 @@ import torch
 from transformers import TrainerCallback
 
 from foretaste.data.progress import Meter
-from foretaste.finetune.epochs import named
+from foretaste.finetune.epochs import memory, named, remember
 from foretaste.finetune.grpo.alarm import Alarm, Limits
 from foretaste.finetune.grpo.config import GrpoConfig
 from foretaste.finetune.language_model import Loaded, load_lora_state, lora_state
@@ -171,10 +171,7 @@ class Keeper(TrainerCallback):  # type: ignore[misc]
         self._began = now
         tensors = {f"net.{name}": value for name, value in lora_state(self.loaded.model).items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
-        for number, own in self.optimizer.state_dict()["state"].items():
-            tensors |= {
-                f"adam.{number}.{name}": torch.as_tensor(value) for name, value in own.items()
-            }
+        tensors |= {f"adam.{name}": value for name, value in memory(self.optimizer).items()}
         self.run.save_curve([*self.course.curve, *self.course.validation])
         self.run.save_state(tensors, {"course": asdict(self.course)})
 
@@ -183,9 +180,4 @@ def restore(loaded: Loaded, keeper: Keeper, tensors: dict[str, Any]) -> None:
     """Put back weights, best weights and what the optimizer remembers."""
     load_lora_state(loaded.model, named(tensors, "net."))
     keeper.best = named(tensors, "best.")
-    memory: dict[int, dict[str, Any]] = {}
-    for key, value in named(tensors, "adam.").items():
-        number, name = key.split(".", 1)
-        memory.setdefault(int(number), {})[name] = value
-    groups = keeper.optimizer.state_dict()["param_groups"]
-    keeper.optimizer.load_state_dict({"state": memory, "param_groups": groups})
+    remember(keeper.optimizer, named(tensors, "adam."))

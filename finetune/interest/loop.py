@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from foretaste.data.splits import Cases
-from foretaste.finetune.epochs import Epochs, Speed, timed
+from foretaste.finetune.epochs import Epochs, Probe, timed
 from foretaste.finetune.interest.config import InterestConfig
 from foretaste.finetune.interest.diagnostics import diagnose
 from foretaste.finetune.interest.knowledge import Knowledge
@@ -58,21 +58,6 @@ class Plan:
         model = self.model(trainer)
         found = ndcg(model, cases, len(self.material.counts)) if len(cases) else None
         return {"n@10": found, **diagnose(model, self.material.histories)}
-
-
-@dataclass(frozen=True)
-class Probe:
-    """What a few steps showed.
-
-    Attributes:
-        estimate: of the whole training.
-        speed: of its steps.
-        steps: of the whole training.
-    """
-
-    estimate: Estimate
-    speed: Speed
-    steps: int
 
 
 class InterestLoop(Epochs):

@@ -14,10 +14,11 @@ from foretaste.data.errors import InputError
 from foretaste.data.progress import note
 from foretaste.data.splits import Split, leave_one_out, temporal
 from foretaste.data.store import load_dataset
+from foretaste.finetune.epochs import Probe
 from foretaste.finetune.interest.config import InterestConfig
 from foretaste.finetune.interest.diagnostics import diagnose, draw
 from foretaste.finetune.interest.knowledge import read_knowledge
-from foretaste.finetune.interest.loop import InterestLoop, Plan, Probe, probe
+from foretaste.finetune.interest.loop import InterestLoop, Plan, probe
 from foretaste.finetune.interest.mixing import fit_mix
 from foretaste.finetune.interest.trainer import shape_of
 from foretaste.finetune.runs import Run, matmul_flops, open_run, peak_mb, stoppable

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from foretaste.data.progress import Meter, meter, note
-from foretaste.finetune.epochs import named, rate
+from foretaste.finetune.epochs import memory, named, rate, remember
 from foretaste.finetune.reward import measure
 from foretaste.finetune.reward.config import RewardConfig
 from foretaste.finetune.reward.data import Group
@@ -122,23 +122,6 @@ class Trainer:
             for name, parameter in self.learned.items():
                 parameter.copy_(weights[name])
 
-    def memory(self) -> dict[str, Any]:
-        """What the optimizer remembers, as tensors by `number.name`."""
-        return {
-            f"{number}.{name}": value
-            for number, own in self.optimizer.state_dict()["state"].items()
-            for name, value in own.items()
-        }
-
-    def remember(self, memory: dict[str, Any]) -> None:
-        """Put in what `memory` gave."""
-        state: dict[int, dict[str, Any]] = {}
-        for key, value in memory.items():
-            number, name = key.split(".", 1)
-            state.setdefault(int(number), {})[name] = value
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
-
 
 @dataclass
 class Course:
@@ -198,7 +181,7 @@ class Loop:
         self.course = Course(**facts["course"])
         self.trainer.done = facts["done"]
         self.trainer.take(named(tensors, "net."))
-        self.trainer.remember(named(tensors, "adam."))
+        remember(self.trainer.optimizer, named(tensors, "adam."))
         self.best = named(tensors, "best.")
         note(f"Going on in epoch {self.course.epoch + 1}, after {self.course.batch} batches of it.")
 
@@ -260,7 +243,7 @@ class Loop:
         self.course.wall_s += now - self._began
         self._began = self._saved = now
         tensors = {f"net.{name}": value for name, value in self.trainer.weights().items()}
-        tensors |= {f"adam.{name}": value for name, value in self.trainer.memory().items()}
+        tensors |= {f"adam.{name}": value for name, value in memory(self.trainer.optimizer).items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
         self.run.save_state(tensors, {"course": asdict(self.course), "done": self.trainer.done})
 

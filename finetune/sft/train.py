@@ -16,6 +16,7 @@ import torch
 from foretaste.data.errors import InputError
 from foretaste.data.files import read_json, safe_name, subfolder
 from foretaste.data.progress import meter, note
+from foretaste.finetune.epochs import named, remember
 from foretaste.finetune.examples.make import unlike
 from foretaste.finetune.examples.rows import CARD, Row, counts, fingerprint, load
 from foretaste.finetune.language_model import (
@@ -29,7 +30,7 @@ from foretaste.finetune.language_model import (
 from foretaste.finetune.runs import Estimate, Run, open_run, peak_mb, stoppable
 from foretaste.finetune.sft.config import SftConfig
 from foretaste.finetune.sft.data import Tokens, batches, padded, tokenised
-from foretaste.finetune.sft.trainer import Course, Keeper, autocast, build, restore, validation_loss
+from foretaste.finetune.sft.trainer import Course, Keeper, autocast, build, validation_loss
 
 KIND = "sft"
 _PROBED = 3  # steps that are timed before the start, the first of which warms up
@@ -228,13 +229,14 @@ def _course(run: Run, resume: bool) -> tuple[Course, dict[str, Any]]:
 
 def _go(job: Job, run: Run, loaded: Loaded, keeper: Keeper, tensors: dict[str, Any]) -> None:
     """Train what is left."""
-    memory = restore(loaded, keeper, tensors) if tensors else None
+    if tensors:
+        load_lora_state(loaded.model, named(tensors, "net."))
+        keeper.best = named(tensors, "best.")
     if keeper.course.step >= len(job.order):
         return
     trainer = build(loaded, job.config, job.rows, job.order, keeper, run.folder / "trl")
-    if memory is not None:
-        groups = keeper.optimizer.state_dict()["param_groups"]
-        keeper.optimizer.load_state_dict({**memory, "param_groups": groups})
+    if tensors:
+        remember(keeper.optimizer, named(tensors, "adam."))
     trainer.train()
 
 

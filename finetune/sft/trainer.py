@@ -20,10 +20,10 @@ from trl import SFTConfig as TrlConfig
 from trl import SFTTrainer
 
 from foretaste.data.progress import Meter
+from foretaste.finetune.epochs import memory
 from foretaste.finetune.language_model import (
     Loaded,
     answer_loss,
-    load_lora_state,
     lora_state,
 )
 from foretaste.finetune.runs import Run, Stop
@@ -165,10 +165,7 @@ class Keeper(TrainerCallback):  # type: ignore[misc]
         self._began = self._saved = now
         tensors = {f"net.{name}": value for name, value in lora_state(self.loaded.model).items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
-        for number, own in self.optimizer.state_dict()["state"].items():
-            tensors |= {
-                f"adam.{number}.{name}": torch.as_tensor(value) for name, value in own.items()
-            }
+        tensors |= {f"adam.{name}": value for name, value in memory(self.optimizer).items()}
         self.run.save_state(tensors, {"course": asdict(self.course)})
 
 
@@ -272,18 +269,3 @@ def _step(entries: Sequence[dict[str, Any]], pad: int) -> dict[str, Any]:
     (entry,) = entries
     pairs = zip(entry["input_ids"], entry["labels"], strict=True)
     return padded([Tokens(list(ids), list(labels), "", 0) for ids, labels in pairs], pad)
-
-
-def restore(loaded: Loaded, keeper: Keeper, tensors: dict[str, Any]) -> dict[str, Any]:
-    """Put weights and best weights back; returns what the optimizer remembers."""
-    load_lora_state(loaded.model, _named(tensors, "net."))
-    keeper.best = _named(tensors, "best.")
-    memory: dict[int, dict[str, Any]] = {}
-    for key, value in _named(tensors, "adam.").items():
-        number, name = key.split(".", 1)
-        memory.setdefault(int(number), {})[name] = value
-    return {"state": memory}
-
-
-def _named(tensors: dict[str, Any], prefix: str) -> dict[str, Any]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from foretaste.data.splits import Cases
-from foretaste.finetune.epochs import Epochs, Speed, timed
+from foretaste.finetune.epochs import Epochs, Probe, timed
 from foretaste.finetune.runs import Estimate, Run, peak_mb
 from foretaste.finetune.towers.config import TowersConfig
 from foretaste.finetune.towers.material import Material
@@ -18,21 +17,6 @@ from foretaste.finetune.towers.trainer import Trainer
 from foretaste.serving.towers import Record, Towers, catalogue_arrays
 
 _PROBED_CASES = 100  # validation cases that are timed before the start
-
-
-@dataclass(frozen=True)
-class Probe:
-    """What a few steps showed.
-
-    Attributes:
-        estimate: of the whole training.
-        speed: of its steps.
-        steps: of the whole training.
-    """
-
-    estimate: Estimate
-    speed: Speed
-    steps: int
 
 
 class Loop(Epochs):

@@ -14,10 +14,10 @@ from foretaste.data.errors import InputError
 from foretaste.data.progress import note
 from foretaste.data.splits import Cases, Split, leave_one_out
 from foretaste.data.store import load_dataset
-from foretaste.finetune.epochs import Course
+from foretaste.finetune.epochs import Course, Probe
 from foretaste.finetune.runs import Run, Stop, matmul_flops, open_run, peak_mb, stoppable
 from foretaste.finetune.towers.config import TowersConfig
-from foretaste.finetune.towers.loop import Loop, Probe, probe
+from foretaste.finetune.towers.loop import Loop, probe
 from foretaste.finetune.towers.material import Material, read_material
 from foretaste.finetune.towers.measure import best_beta, best_weight, ndcg
 from foretaste.finetune.towers.refit import refit

@@ -22,7 +22,7 @@ from foretaste.finetune.adaptor import loop
 from foretaste.finetune.adaptor import train as command
 from foretaste.finetune.adaptor.config import AdaptorConfig, load_config
 from foretaste.finetune.adaptor.frozen import Frozen, alignment, likeness
-from foretaste.finetune.adaptor.loop import alike, rate
+from foretaste.finetune.adaptor.loop import alike
 from foretaste.finetune.adaptor.rows import (
     Known,
     Row,
@@ -32,6 +32,7 @@ from foretaste.finetune.adaptor.rows import (
     questions,
 )
 from foretaste.finetune.adaptor.start import as_layers, regression
+from foretaste.finetune.epochs import rate
 from foretaste.finetune.presets import presets
 from foretaste.serving.chat import Entity
 from foretaste.serving.hybrid_adaptor import Belongs, load_adaptor

@@ -17,7 +17,7 @@ from foretaste.app.cli import cli
 from foretaste.data.errors import InputError, ModelError
 from foretaste.data.histories import Histories
 from foretaste.finetune import runs
-from foretaste.finetune.epochs import Epochs
+from foretaste.finetune.epochs import Epochs, memory
 from foretaste.finetune.interest import train as command
 from foretaste.finetune.interest.config import InterestConfig, load_config
 from foretaste.finetune.interest.diagnostics import (
@@ -326,5 +326,5 @@ def test_the_trainer_takes_the_same_steps_whenever_they_are_taken(
     assert isinstance(one, InterestTrainer)
     batch = one.epoch_batches(0)[0]
     assert one.step(batch) == other.step(batch)
-    other.load(one.net.state_dict(), one.memory(), one.done)
+    other.load(one.net.state_dict(), memory(one.optimizer), one.done)
     assert one.step(batch) == pytest.approx(other.step(batch))
