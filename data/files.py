@@ -7,6 +7,7 @@ Everything that is fetched or made (data sets, models, caches, runs) lives under
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -109,6 +110,12 @@ def read_json(path: Path) -> Any:
         raise ForetasteError(
             f"{path} should hold JSON but does not ({error}); delete it and run the command again."
         ) from error
+
+
+def sha256(path: Path) -> str:
+    """The 64 hex digits of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

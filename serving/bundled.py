@@ -6,14 +6,13 @@ imported. What lands in the store is written down in `foretaste.json` beside the
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from foretaste.data.errors import ForetasteError, ModelError
-from foretaste.data.files import locked, new_folder, read_json, subfolder, write_json
+from foretaste.data.files import locked, new_folder, read_json, sha256, subfolder, write_json
 from foretaste.data.progress import note
 from foretaste.data.wheels import Member, WheelSource, wheel_members
 
@@ -234,9 +233,3 @@ def fault_of(folder: Path) -> str | None:
         if sha256(path) != expected["sha256"]:
             return f"{name} has changed (its sha256 differs)"
     return None
-
-
-def sha256(path: Path) -> str:
-    """The 64 hex digits of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,6 +6,7 @@ and, in tests only, a scripted model. Nothing above this seam knows which one an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, Protocol, TypeVar
 
@@ -51,6 +52,11 @@ class Message:
     def parts(self) -> tuple[Part, ...]:
         """The turn's pieces in order."""
         return (self.content,) if isinstance(self.content, str) else self.content
+
+
+def entities_of(messages: Sequence[Message]) -> list[Entity]:
+    """The entities that a prompt names, in order, each as often as it is named."""
+    return [part for turn in messages for part in turn.parts if isinstance(part, Entity)]
 
 
 @dataclass(frozen=True)

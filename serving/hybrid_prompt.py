@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foretaste.data.errors import InputError, ModelError
-from foretaste.serving.chat import Entity, Message
+from foretaste.serving.chat import Entity, Message, entities_of
 
 _MARK = "\ue000"  # private use: stands for an entity while the template is written
 _TABLE = ("model.embed_tokens.weight", "transformer.wte.weight", "embed_tokens.weight")
@@ -64,7 +64,7 @@ class PromptWriter:
             InputError: a text holds the private-use character that stands for an entity.
         """
         turns = [{"role": turn.role, "content": _marked(turn)} for turn in messages]
-        entities = [part for turn in messages for part in turn.parts if isinstance(part, Entity)]
+        entities = entities_of(messages)
         text: str = self.tokenizer.apply_chat_template(
             turns, add_generation_prompt=True, tokenize=False
         )

@@ -18,7 +18,7 @@ from foretaste.agents.wording import prompting
 from foretaste.data.dataset import Dataset
 from foretaste.data.errors import UnreadableAnswer
 from foretaste.data.progress import meter
-from foretaste.serving.chat import Ask, ChatModel, Entity, Message, Part, Usage
+from foretaste.serving.chat import Ask, ChatModel, Entity, Message, Part, Usage, entities_of
 from foretaste.serving.embedder import Embedder, fingerprint_of
 from foretaste.serving.engine import EngineConfig, open_chat
 from foretaste.serving.hybrid_adaptor import Adaptor, Belongs
@@ -89,7 +89,7 @@ async def reading(engine: EngineConfig, dataset: Dataset, embedder: Embedder) ->
         for history in HISTORIES:
             prompts = [_prompt(dataset, history, seed) for seed in range(_REPEATS + 1)]
             for prompt in prompts:  # as in serving: a catalogue's vectors are made once
-                await asyncio.to_thread(vectors, _entities(prompt))
+                await asyncio.to_thread(vectors, entities_of(prompt))
             rows.append(await _both(history, prompts, text, hybrid))
         decoded = await _decode(text, config.max_num_seqs)
         await text.close()
@@ -161,7 +161,3 @@ def _prompt(dataset: Dataset, history: int, seed: int) -> tuple[Message, ...]:
         parts += [f"{number}. ", Entity(dataset.item_ids[row], text), ", rating 4\n"]
     parts.append("</data>\nFind three different personas in these choices.")
     return (Message("system", prompting.template("system")), Message("user", tuple(parts)))
-
-
-def _entities(prompt: tuple[Message, ...]) -> list[Entity]:
-    return [part for turn in prompt for part in turn.parts if isinstance(part, Entity)]

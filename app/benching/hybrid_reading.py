@@ -18,7 +18,7 @@ from foretaste.agents.retrieval.tools import Tools
 from foretaste.agents.wording.schemas import PlannerAnswer
 from foretaste.data.errors import UnreadableAnswer
 from foretaste.data.progress import meter
-from foretaste.serving.chat import Ask, ChatModel, Entity, Message, Usage
+from foretaste.serving.chat import Ask, ChatModel, Usage, entities_of
 from foretaste.serving.hybrid_prompt import EntityVectors
 
 FORMS = ("text", "hybrid")
@@ -161,8 +161,3 @@ def medians(costs: Sequence[Cost]) -> dict[str, float]:
         "seconds": round(float(np.median([one.prefill_s + one.decode_s for one in costs])), 4),
         "written": float(np.median([one.written for one in costs])),
     }
-
-
-def entities_of(messages: Sequence[Message]) -> list[Entity]:
-    """The entities of a prompt, in order."""
-    return [part for turn in messages for part in turn.parts if isinstance(part, Entity)]

@@ -19,7 +19,7 @@ from foretaste.agents.wording.schemas import (
     PlannerAnswer,
     StyleAnswer,
 )
-from foretaste.serving.chat import Answer, Ask, Entity, Parsed, Usage
+from foretaste.serving.chat import Answer, Ask, Entity, Parsed, Usage, entities_of
 
 PERSONAS, ITEMS_EACH, TAGS, KEPT = 3, 4, 6, 8
 _EXAMPLE = re.compile(r'"light ([^"]+)"')
@@ -116,7 +116,7 @@ def _personas(named: dict[int, str]) -> list[dict[str, Any]]:
 def _tags(ask: Ask[Any]) -> list[str]:
     """The prompt's own example categories, each after a word of the items that it names."""
     cores = _EXAMPLE.findall(ask.messages[-1].text) or [""]
-    texts = [part.text for turn in ask.messages for part in turn.parts if isinstance(part, Entity)]
+    texts = [entity.text for entity in entities_of(ask.messages)]
     words = [word.strip("(),.:'\"") for text in texts for word in text.split()[:2]]
     made = (f"{word} {core}".lower()[:40] for core in cores for word in words)
     return list(itertools.islice(dict.fromkeys(made), TAGS))

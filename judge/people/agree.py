@@ -28,6 +28,7 @@ from foretaste.judge.people.agreement import (
 )
 from foretaste.judge.people.labels import Ints, Labels
 from foretaste.judge.people.methods import Judged, Method
+from foretaste.judge.ranking.bootstrap import interval
 
 TIMED = 300  # rows that a judge is timed with
 MEANS = ("spearman", "kappa_quadratic", "kappa", "balanced_accuracy", "roc_auc", "accuracy")
@@ -221,12 +222,6 @@ def _ahead(
             "interval": interval(drawn["", metric] - drawn[name, metric]),
         }
     return found
-
-
-def interval(values: NDArray[np.float64]) -> list[float] | None:
-    """The middle 95 % of resampled figures; None when none of them is a number."""
-    held = values[~np.isnan(values)]
-    return [float(one) for one in np.quantile(held, [0.025, 0.975])] if len(held) else None
 
 
 def _finite(found: dict[str, Any]) -> dict[str, Any]:

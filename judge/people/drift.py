@@ -10,10 +10,11 @@ import numpy as np
 
 from foretaste.data.errors import DataError, InputError
 from foretaste.data.files import replacing
-from foretaste.judge.people.agree import Outcome, Protocol, draws, folds_of, interval
+from foretaste.judge.people.agree import Outcome, Protocol, draws, folds_of
 from foretaste.judge.people.agreement import confusion, kappa, spearman
 from foretaste.judge.people.labels import Labels
 from foretaste.judge.people.methods import Calibrated, Judged
+from foretaste.judge.ranking.bootstrap import interval
 
 _SHIFT = ("spearman", "kappa_quadratic", "balanced_accuracy")
 

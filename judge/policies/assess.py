@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from foretaste.data.errors import InputError
-from foretaste.judge.people.agree import interval
 from foretaste.judge.policies.estimators import (
     ESTIMATORS,
     Terms,
@@ -18,6 +17,7 @@ from foretaste.judge.policies.estimators import (
     terms_of,
 )
 from foretaste.judge.policies.log import Floats, Log, Policy
+from foretaste.judge.ranking.bootstrap import interval
 
 _CELLS = 20_000_000  # drawn counts held at once: 160 MB
 ENOUGH = 0.01  # share of the impressions that an estimate should rest on

@@ -20,7 +20,7 @@ import psutil
 from pydantic import BaseModel, ValidationError
 
 from foretaste.data.errors import ForetasteError, IndexMismatch
-from foretaste.data.files import new_folder, write_json
+from foretaste.data.files import new_folder, sha256, write_json
 from foretaste.serving.index.base import IndexInfo, Kind
 
 _POINTER = "current.json"
@@ -61,7 +61,7 @@ def write_saved(
             put(part)
             (part / _ITEMS).write_text(json.dumps(list(item_ids)), encoding="utf-8")
             files = sorted(path for path in part.rglob("*") if path.is_file())
-            sums = {path.relative_to(part).as_posix(): _sha256(path) for path in files}
+            sums = {path.relative_to(part).as_posix(): sha256(path) for path in files}
         pointer = _Pointer(folder=name, info=info, sha256=sums)
         pointer = pointer.model_copy(update={"checksum": pointer.own_checksum()})
         write_json(folder / _POINTER, pointer.model_dump())
@@ -121,7 +121,7 @@ def read_saved(
             )
     place = folder / pointer.folder
     for file, expected in pointer.sha256.items():
-        if not (place / file).is_file() or _sha256(place / file) != expected:
+        if not (place / file).is_file() or sha256(place / file) != expected:
             raise _damaged(place / file)
     try:
         item_ids: list[str] = json.loads((place / _ITEMS).read_text(encoding="utf-8"))
@@ -165,8 +165,3 @@ def _damaged(path: Path) -> ForetasteError:
         f"{path} is damaged (its checksum does not match); delete its folder and build the item "
         "index again."
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

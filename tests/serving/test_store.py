@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from foretaste.app.commands.models import group
 from foretaste.data.errors import ForetasteError, ModelError
+from foretaste.data.files import sha256
 from foretaste.data.wheels import Member, WheelSource
 from foretaste.serving import bundled as bundled_file
 from foretaste.serving import store
@@ -21,7 +22,6 @@ from foretaste.serving.bundled import (
     checksums,
     fault_of,
     fetch_bundled,
-    sha256,
 )
 from foretaste.serving.store import model_facts, model_folder, model_list
 
