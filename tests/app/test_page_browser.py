@@ -23,7 +23,7 @@ from foretaste.serving.scripted_chat import ScriptedChat
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 TABS = ("Recommend", "Compare", "Judge", "Catalogue", "Training", "System")
 HOSTILE = "<img src=x onerror='window.hacked=1'><script>window.hacked=1</script>${7*7} {{7*7}}"
-WAIT_MS = 30_000
+WAIT_MS = 60_000
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="no chromium (`apt-get install chromium`, or `make browser`)"
@@ -68,7 +68,7 @@ def _recommended(page: Page) -> None:
 
 
 def _until(true: Callable[[], bool]) -> None:
-    ends = time.monotonic() + 10
+    ends = time.monotonic() + 40
     while not true():
         assert time.monotonic() < ends
         time.sleep(0.05)
@@ -307,7 +307,7 @@ def test_twenty_visitors_keep_their_own_pages_and_the_next_one_still_gets_in(vis
         started = time.monotonic()
         page.reload()
         page.locator("#recommend").wait_for()
-        assert time.monotonic() - started < 20
+        assert time.monotonic() - started < 40
         for user, agents in zip(users, waiting, strict=True):
             shown = agents.result(60)
             assert ("Silent Ward" in shown) == (user == "bob")
