@@ -84,7 +84,7 @@ class Dataset:
 
     @property
     def withdrawn(self) -> NDArray[np.int64]:
-        """Rows of items that are known and are not recommended any more; none once imported."""
+        """(n,) rows of items that are known and no longer recommended; none once imported."""
         return np.zeros(0, dtype=np.int64)
 
     def events_of(self, user_id: str) -> list[dict[str, Any]]:

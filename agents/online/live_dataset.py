@@ -106,7 +106,7 @@ class LiveDataset(Dataset):
 
     @property
     def withdrawn(self) -> NDArray[np.int64]:
-        """Rows of items that are not recommended any more; histories may still name them."""
+        """(n,) rows of items that are not recommended any more; histories may still name them."""
         return self.gone
 
     def events_of(self, user_id: str) -> list[dict[str, Any]]:

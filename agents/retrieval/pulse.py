@@ -75,7 +75,7 @@ class Pulse:
                     self._first[row] = time
 
     def fresh(self) -> NDArray[np.int64]:
-        """Rows of the items first seen within the last window, newest first."""
+        """(n,) rows of the items first seen within the last window, newest first."""
         with self._guard:
             rows = np.flatnonzero(self._first > (self._today - self._days + 1) * _DAY - 1)
             return rows[np.argsort(-self._first[rows], kind="stable")]

@@ -60,7 +60,7 @@ class Lexicon:
         return made
 
     def matching(self, text: str) -> NDArray[np.int64]:
-        """Rows of the items that carry more than half of the content words of `text`.
+        """(n,) rows of the items that carry more than half of the content words of `text`.
 
         A tag of two words matches an item that carries both; an unknown word counts as carried
         by no item.

@@ -101,7 +101,7 @@ class Terms:
         return Terms(self.names, self.number, items, held, _idf(items, held), self._counted, beside)
 
     def carriers(self, name: str) -> NDArray[np.int64]:
-        """Rows of the items that carry a term, rising; none for a term that no item carries."""
+        """(n,) rows of the items that carry a term, rising; none for a term that no item carries."""
         column = self.number.get(name, len(self.held))
         rows = np.zeros(0, dtype=np.int64)
         if column < self._counted.present.shape[1]:
@@ -113,7 +113,7 @@ class Terms:
         return np.sort(np.concatenate([rows[~self._beside.stale[rows]], own]))
 
     def terms_of(self, row: int) -> NDArray[np.int64]:
-        """Places of the terms that an item carries, rising; none for a row beyond the catalogue."""
+        """(n,) places of the terms that an item carries, rising; none for a row that is not there."""
         own = self._beside.terms.get(row)
         if own is not None:
             return np.asarray(own, dtype=np.int64)

@@ -141,13 +141,26 @@ def self_perception(scores: torch.Tensor, answers: torch.Tensor) -> torch.Tensor
 
 
 def alignment(scores: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """(n,) KL(teacher || student) of each token's distribution, from the scores of both."""
+    """(n,) KL(teacher || student) in nats of each token's distribution.
+
+    Args:
+        scores: (n, vocabulary) logits of the student, which reads vectors.
+        teacher: (n, vocabulary) logits of the same model, which reads the text.
+    """
     wanted = torch.log_softmax(teacher, dim=-1)
     found = torch.log_softmax(scores, dim=-1)
     return (wanted.exp() * (wanted - found)).sum(dim=-1)
 
 
 def likeness(states: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """Squared distance of last hidden states, over the teacher's own squared length."""
+    """Squared distance of last hidden states, over the teacher's own squared length.
+
+    Args:
+        states: (n, width) of the hybrid prompt's answer tokens.
+        teacher: (n, width) of the same tokens after the full text.
+
+    Returns:
+        One number, which gradients flow through: 0 when they are the same, 1 when all states are 0.
+    """
     wanted = teacher.float()
     return (states.float() - wanted).square().sum() / wanted.square().sum()

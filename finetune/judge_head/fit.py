@@ -138,7 +138,13 @@ def prepare(
 
 
 def unrolled(labels: Labels, config: HeadConfig) -> tuple[list[str], list[Fields], Floats]:
-    """Contexts, single answers, and the share of the scale that people gave each of them."""
+    """Labelled rows as single answers, each with the share of the scale that people gave it.
+
+    Returns:
+        Contexts, answers, and (n,) targets from 0 (the lowest level) to 1 (the highest): the label,
+        moved by `rater_share` towards the mean of the raters. A pair counts twice: all first
+        answers, then all others, whose targets are what the first ones' leave of 1.
+    """
     low, high = float(labels.scale[0]), float(labels.scale[-1])
     said = labels.labels
     if labels.raters.shape[1]:

@@ -12,9 +12,10 @@ from foretaste.serving.embedder import Embedder
 
 
 def leaves(dataset: Dataset) -> tuple[list[str], NDArray[np.int64]]:
-    """The catalogue's leaf categories, and the place of each item's own among them, -1 for none.
+    """The catalogue's leaf categories: the last category of each item's list.
 
-    A leaf is the last category of an item's list.
+    Returns:
+        Their names, sorted; and (items,) the place of each item's own among them, -1 for none.
     """
     last = [names[-1] if names else None for names in dataset.items["categories"].to_list()]
     known = sorted({name for name in last if name is not None})

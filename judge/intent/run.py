@@ -211,7 +211,7 @@ def _report(
         "seeds": bands,
         "pairs": {
             f"{one}-{other}": pair(pooled[one], pooled[other], settings.resamples, settings.seed)
-            for one, other in _pairs(names, bands)
+            for one, other in _pairs(names)
         },
     }
 
@@ -248,9 +248,9 @@ def _pooled(
     }
 
 
-def _pairs(names: Sequence[str], bands: dict[str, Any]) -> list[tuple[str, str]]:
+def _pairs(names: Sequence[str]) -> list[tuple[str, str]]:
     """The pairs that are always wanted, and every arm against base and the untrained lists."""
-    known = [*dict.fromkeys([name.partition("@")[0] if "@" in name else name for name in names])]
+    known = [*dict.fromkeys(name.partition("@")[0] for name in names)]
     wanted = [(one, other) for one, other in PAIRS if one in known and other in known]
     others = [BASE] if BASE in known else []
     for name in known:

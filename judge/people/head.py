@@ -225,7 +225,7 @@ class Head:
             write_json(part / RECORD, self.record.model_dump())
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Everything that is numbers, by name."""
+        """The fitted arrays of trees and kernel machine, as safetensors keeps them: `part.name`."""
         trees, machine = self.trees, self.machine
         found = {f"trees.{name}": getattr(trees, name) for name in _TREES}
         found |= {f"machine.{name}": getattr(machine, name) for name in _MACHINE}

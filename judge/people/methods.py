@@ -101,7 +101,7 @@ class Calibrated:
     timed: Scores | None = None
 
     def fit(self, train: Labels) -> CalibratedScores:
-        """Calibrate on the rows that could be judged."""
+        """Calibrate on the rows that got a score; those with NaN teach nothing."""
         found = self.scores(train)
         held = ~np.isnan(found)
         some = train.take(held)
@@ -125,7 +125,7 @@ class CalibratedScores:
         return judged(found, self.calibration)
 
     def uncached(self) -> CalibratedScores:
-        """Scored without a cache."""
+        """The same judge as it is timed: with nothing remembered of texts that it saw before."""
         return replace(self, scores=self.timed or self.scores)
 
 

@@ -94,7 +94,15 @@ def few_threads(queries: int) -> Iterator[None]:
 
 
 def selecting(allowed: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], faiss.IDSelectorBitmap]:
-    """A filter as FAISS takes it, and the bits it reads: keep both until the search is over."""
+    """A filter as FAISS takes it: item n is bit n % 8 of byte n // 8.
+
+    Args:
+        allowed: (items,) which items may be found.
+
+    Returns:
+        The bits, (items / 8 rounded up,) uint8, and the selector, which reads them where they are:
+        keep both until the search is over.
+    """
     bits = np.packbits(allowed, bitorder="little")
     return bits, faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
 
