@@ -45,7 +45,9 @@ def test_ten_real_items_for_a_real_user(tmp_path: Path) -> None:
     assert len(result["history"]) == 272
     assert result["tokens"]["total"]["completion"] > 0
     calls = result["fallbacks"].get("explainer", {"calls": 0})["calls"]
-    assert calls <= 20, "two items a call, asked twice at most; none when this home has the sentences"
+    assert calls <= 20, (
+        "two items a call, asked twice at most; none when this home has the sentences"
+    )
     assert set(result["timings_ms"]) >= {"planner", "expert", "arbiter", "retrieve", "rank"}
 
 
