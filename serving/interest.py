@@ -29,7 +29,7 @@ from foretaste.serving.interest_net import InterestNet, InterestShape
 from foretaste.serving.interest_ranker import MixRecord
 from foretaste.serving.published import CURRENT, publish
 from foretaste.serving.rules.base import Scores
-from foretaste.serving.towers import catalogue_arrays, fact_table, histories_fingerprint, item_facts
+from foretaste.serving.towers import catalogue_arrays, histories_fingerprint, unseen_vectors
 
 WEIGHTS, RECORD = "interest.safetensors", "interest.json"
 _READ = 64  # histories of like length that are read at once
@@ -122,12 +122,7 @@ class Interest:
             items: rows of an items table.
             text: (n, text) their sentence vectors.
         """
-        known = {fact: place for place, fact in enumerate(self.record.facts, 1)}
-        table = fact_table(item_facts(items), known)
-        with torch.inference_mode():
-            unknown = torch.zeros(len(table), dtype=torch.int64)
-            made = self.net.towers.items(torch.as_tensor(text), torch.as_tensor(table), unknown)
-            return np.asarray(made.numpy(), dtype=np.float32)
+        return unseen_vectors(self.net.towers, self.record.facts, items, text)
 
     def reader(self, rows: Sequence[int] = ()) -> Reading:
         """A reading of one person's history that takes further events one at a time.

@@ -138,12 +138,7 @@ class Towers:
             items: rows of an items table.
             text: (n, text) their sentence vectors.
         """
-        known = {fact: place for place, fact in enumerate(self.record.facts, 1)}
-        table = fact_table(item_facts(items), known)
-        with torch.inference_mode():
-            unknown = torch.zeros(len(table), dtype=torch.int64)
-            made = self.net.items(torch.as_tensor(text), torch.as_tensor(table), unknown)
-            return np.asarray(made.numpy(), dtype=np.float32)
+        return unseen_vectors(self.net, self.record.facts, items, text)
 
     def _users(self, histories: Histories) -> Any:
         cut = histories.newest(self.record.shape.newest)
@@ -197,6 +192,25 @@ def catalogue_arrays(
             seen.append(net.seen(*given))
     popular = torch.log1p(torch.as_tensor(counts, dtype=torch.float32))
     return {"items": torch.cat(items), "seen": torch.cat(seen), "popular": popular}
+
+
+def unseen_vectors(
+    net: TowersNet, facts: Sequence[str], items: pl.DataFrame, text: Scores
+) -> Scores:
+    """(n, dim) vectors of items without a learned id part.
+
+    Args:
+        net: with the item tower.
+        facts: those that training knew, in their order.
+        items: rows of an items table.
+        text: (n, text) their sentence vectors.
+    """
+    known = {fact: place for place, fact in enumerate(facts, 1)}
+    table = fact_table(item_facts(items), known)
+    with torch.inference_mode():
+        unknown = torch.zeros(len(table), dtype=torch.int64)
+        made = net.items(torch.as_tensor(text), torch.as_tensor(table), unknown)
+        return np.asarray(made.numpy(), dtype=np.float32)
 
 
 def item_facts(items: pl.DataFrame) -> list[list[str]]:

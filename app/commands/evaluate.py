@@ -33,27 +33,34 @@ class History(StrEnum):
     KEPT = "kept"
 
 
+SplitOption = Annotated[
+    SplitKind, typer.Option(help="Each user's last item, or everything after a date.")
+]
+HistoryOption = Annotated[History, typer.Option(help="Are items of the history candidates?")]
+UsersOption = Annotated[
+    int | None, typer.Option(min=1, help="Ask a random sample of so many users (default: all).")
+]
+SeedOption = Annotated[int, typer.Option(help="Of samples and of the bootstrap.")]
+ResamplesOption = Annotated[
+    int, typer.Option(min=100, help="Bootstrap resamples behind each interval.")
+]
+
+
 @group.command("ranking")
 def ranking(
     dataset: DatasetOption,
-    split: Annotated[
-        SplitKind, typer.Option(help="Each user's last item, or everything after a date.")
-    ] = SplitKind.LEAVE_ONE_OUT,
+    split: SplitOption = SplitKind.LEAVE_ONE_OUT,
     fitted_on: Annotated[
         Fitted, typer.Option(help="Events that the statistics are made from.")
     ] = Fitted.TRAIN,
-    history: Annotated[
-        History, typer.Option(help="Are items of the history candidates?")
-    ] = History.DROPPED,
+    history: HistoryOption = History.DROPPED,
     validation_start: Annotated[
         str | None, typer.Option(metavar="DATE", help="Temporal split: validation from here on.")
     ] = None,
     test_start: Annotated[
         str | None, typer.Option(metavar="DATE", help="Temporal split: test from here on.")
     ] = None,
-    users: Annotated[
-        int | None, typer.Option(min=1, help="Ask a random sample of so many users (default: all).")
-    ] = None,
+    users: UsersOption = None,
     methods: Annotated[
         str | None, typer.Option(metavar="A,B", help="Only these methods (default: all).")
     ] = None,
@@ -66,10 +73,8 @@ def ranking(
             min=0, help="Users of the table of the graph without a model; 0 leaves it out."
         ),
     ] = 1000,
-    seed: Annotated[int, typer.Option(help="Of samples and of the bootstrap.")] = 0,
-    resamples: Annotated[
-        int, typer.Option(min=100, help="Bootstrap resamples behind each interval.")
-    ] = 1000,
+    seed: SeedOption = 0,
+    resamples: ResamplesOption = 1000,
     json_target: JsonOption = None,
 ) -> None:
     """Rank every item for every test user and compare the untrained methods.

@@ -6,7 +6,16 @@ from typing import Annotated
 
 import typer
 
-from foretaste.app.commands.evaluate import Fitted, History, SplitKind
+from foretaste.app.commands.evaluate import (
+    Fitted,
+    History,
+    HistoryOption,
+    ResamplesOption,
+    SeedOption,
+    SplitKind,
+    SplitOption,
+    UsersOption,
+)
 from foretaste.app.console import DatasetOption, JsonOption, emit
 
 
@@ -15,25 +24,17 @@ def interest(
     model: Annotated[
         str, typer.Option(help="The served one (current), or the folder of a saved model.")
     ] = "current",
-    split: Annotated[
-        SplitKind, typer.Option(help="Each user's last item, or everything after a date.")
-    ] = SplitKind.LEAVE_ONE_OUT,
+    split: SplitOption = SplitKind.LEAVE_ONE_OUT,
     fitted_on: Annotated[
         Fitted, typer.Option(help="Events that model and opponents learn from.")
     ] = Fitted.TRAIN,
-    history: Annotated[
-        History, typer.Option(help="Are items of the history candidates?")
-    ] = History.DROPPED,
-    users: Annotated[
-        int | None, typer.Option(min=1, help="Ask a random sample of so many users (default: all).")
-    ] = None,
+    history: HistoryOption = History.DROPPED,
+    users: UsersOption = None,
     methods: Annotated[
         str | None, typer.Option(metavar="A,B", help="Only these beside interest (default: all).")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of samples and of the bootstrap.")] = 0,
-    resamples: Annotated[
-        int, typer.Option(min=100, help="Bootstrap resamples behind each interval.")
-    ] = 1000,
+    seed: SeedOption = 0,
+    resamples: ResamplesOption = 1000,
     json_target: JsonOption = None,
 ) -> None:
     """Rank every item for every test user: interest, its mix, the untrained rules, SASRec, EASE^R.
