@@ -138,9 +138,7 @@ def test_a_persona_that_does_not_hold_is_dropped_alone(tools: Tools) -> None:
 
 
 @pytest.mark.parametrize("items", [[77], [3]])  # no line of the history, and a film of another kind
-def test_an_answer_of_which_no_persona_holds_is_replaced(
-    tools: Tools, items: list[int]
-) -> None:
+def test_an_answer_of_which_no_persona_holds_is_replaced(tools: Tools, items: list[int]) -> None:
     def invents(ask: Ask[Any]) -> Any:
         said = _good(ask)
         if ask.schema is PlannerAnswer:
