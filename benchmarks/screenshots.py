@@ -106,6 +106,7 @@ def main() -> None:
             for name, road in ROADS.items():
                 page.get_by_role("tab", name=name).click()
                 road(page)
+                page.evaluate("window.scrollTo(0, 0)")
                 page.screenshot(path=said.out / f"page-{name.lower()}-{scheme}.png")
             page.close()
         browser.close()

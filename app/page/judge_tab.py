@@ -40,8 +40,8 @@ def tab(desk: Desk) -> None:
             file = gr.File(label="Answers", file_types=FILES, type="filepath")
             gr.HTML(
                 pieces.note(
-                    "Results of `foretaste recommend`, or a table with a column `answer` (and, if "
-                    "there are any, `id`, `context`, `history`, `user_id`)."
+                    "Results of foretaste recommend, or a table with a column answer (and, where "
+                    "there are any, id, context, history, user_id)."
                 )
             )
             rubric = gr.Dropdown(list(SHIPPED), value="explanation", label="Rubric")
