@@ -172,7 +172,7 @@ def beside(serving: Serving, service: Service, name: str) -> Service:
         surroundings=surroundings_of(serving),
         profiles=stored_profiles(name) if agents.profile else None,
     )
-    live = Live(tools.with_model(service.live.tools.model), Ledger(ledger_path(name)))
+    live = Live(tools.with_model(service.engine.model), Ledger(ledger_path(name)))
     return Service(live, service.engine, service.config)
 
 

@@ -22,7 +22,7 @@ _SAYS = {"first": "the first", "second": "the second", "tie": "neither: a tie"}
 def tab(desk: Desk) -> None:
     """Build the tab inside the `gr.Blocks` that is open."""
     service = desk.first
-    answers = MODEL if service.live.tools.model else GROUNDED
+    answers = MODEL if service.engine.model else GROUNDED
     with gr.Row():
         first = _side("First", answers, MODES[0])
         second = _side("Second", GROUNDED, MODES[0] if answers == MODEL else MODES[1])

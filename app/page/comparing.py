@@ -39,12 +39,13 @@ class Setting:
     adapter: str
     entities: Any
 
-    def over(self, tools: Tools) -> Tools:
-        """The tools under this setting.
+    def over(self, service: Service) -> Tools:
+        """The tools of a service under this setting.
 
         Raises:
             InputError: the model is wanted and there is none.
         """
+        tools = service.live.tools.with_model(service.engine.model)
         if self.answers == GROUNDED:
             return tools.with_model(None)
         if tools.model is None:
@@ -90,7 +91,7 @@ async def compared(
     Raises:
         ForetasteError: a setting cannot be run.
     """
-    tools = [side.over(service.live.tools) for side in sides]
+    tools = [side.over(service) for side in sides]
     for user_id in users:
         events = [one["item_id"] for one in service.live.tools.dataset.events_of(user_id)]
         items = [item_id for item_id in events if item_id is not None]
@@ -111,13 +112,14 @@ async def preferred(service: Service, met: Met) -> Preference:
         InputError: the server has no model.
         EngineError: no answer came.
     """
-    tools = service.live.tools
-    if tools.model is None:
+    model = service.engine.model
+    if model is None:
         raise InputError("The judge needs a model and this server was started without one.")
     first, second = met.results
     known = next(cases_of(first, "list", met.user_id)).model_dump(exclude={"answer", "items"})
     pair = Pair(first=whole(first, "list"), second=whole(second, "list"), **known)
-    bench = Bench(tools.model, load_rubric("list"), JudgeConfig(), Records(tools.dataset))
+    records = Records(service.live.tools.dataset)
+    bench = Bench(model, load_rubric("list"), JudgeConfig(), records)
     return await AgentJudge(bench).compare(pair)
 
 

@@ -167,9 +167,8 @@ def _people(sheet: gr.State, file: gr.File, rubric: gr.Dropdown, judge: gr.Dropd
         except Exception as error:  # noqa: BLE001 (said in the page)
             return None, None, shown(error), gr.update(visible=False), ""
 
-    begin.click(begun, [file, rubric, judge], outputs, api_visibility="private").then(
-        None, None, None, js=_KEYS, api_visibility="private"
-    )
+    begin.click(begun, [file, rubric, judge], outputs, api_visibility="private")
+    gr.on(None, None, None, None, js=_KEYS, api_visibility="private")
     for tier, button in made.items():
         button.click(_marks(tier), [sheet, current, judge], outputs[1:], api_visibility="private")
 

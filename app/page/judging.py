@@ -94,7 +94,7 @@ def judge_of(service: Service, rubric: str, name: str) -> Judge:
     """
     if name != AGENT:
         return HeadJudge(load_head(name))
-    model = service.live.tools.model
+    model = service.engine.model
     if model is None:
         raise InputError(
             "Agents need a model and this server was started without one; start it with --engine "

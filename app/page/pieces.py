@@ -20,7 +20,7 @@ def text(value: object, most: int = LONGEST) -> str:
     """A value as inert HTML text, cut to `most` characters.
 
     >>> text("<b>Bold</b> & co")
-    '&lt;b&gt;Bold&lt;/b&gt; &amp; co'
+    '‹b›Bold‹/b› &amp; co'
     """
     return html.escape(clean(str(value), most))
 

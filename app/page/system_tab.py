@@ -41,7 +41,8 @@ def state(desk: Desk) -> str:
     """Engine, data set and queue."""
     service = desk.first
     tools = service.live.tools
-    engine = tools.model.name if tools.model else "none: the agents run on their grounded fallbacks"
+    model = service.engine.model
+    engine = model.name if model else "none: the agents run on their grounded fallbacks"
     rows = [
         ("engine", pieces.text(engine)),
         ("ready", "yes" if service.engine.ready else "no: it is being started again"),
