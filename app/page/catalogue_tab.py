@@ -13,6 +13,7 @@ from foretaste.app.api.service import Service
 from foretaste.app.page import finding, pieces
 from foretaste.app.page.desk import Desk
 from foretaste.app.page.faults import shown
+from foretaste.app.page.plots import on_the_page
 from foretaste.data.errors import InputError
 from foretaste.serving.index.base import Hits
 
@@ -165,18 +166,7 @@ def figure_of(service: Service, user_id: str) -> Any:
             hoverinfo="text",
             line={"color": "#b91c1c", "width": 2},
         )
-    figure.update_layout(
-        template="plotly_white",
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": "#71717a"},
-        margin={"l": 10, "r": 10, "t": 10, "b": 10},
-        height=520,
-        legend={"orientation": "h"},
-        xaxis={"visible": False},
-        yaxis={"visible": False},
-    )
-    return figure
+    return on_the_page(figure, 520, 10, xaxis={"visible": False}, yaxis={"visible": False})
 
 
 def plane(vectors: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float64]:

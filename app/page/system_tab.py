@@ -23,7 +23,7 @@ def tab(desk: Desk) -> None:
     with gr.Row():
         with gr.Column(min_width=300):
             gr.Markdown("### This server")
-            health = gr.HTML(lambda: state(desk), every=REFRESH_S)
+            gr.HTML(lambda: state(desk), every=REFRESH_S)
             with gr.Accordion("Its counters", open=False):
                 gr.HTML(lambda: counters(desk), every=REFRESH_S)
         with gr.Column(min_width=300):
@@ -32,7 +32,6 @@ def tab(desk: Desk) -> None:
             gr.Markdown("### Doctor")
             look = gr.Button("Look at this machine", elem_id="doctor")
             findings = gr.HTML(pieces.note("The last check imports vLLM and takes a while."))
-    del health
     look.click(doctor, None, findings, api_visibility="private", show_progress="hidden")
     gr.on(None, stored, None, models, api_visibility="private", show_progress="hidden")
 

@@ -16,6 +16,7 @@ import gradio as gr
 from foretaste.app.page import pieces
 from foretaste.app.page.desk import Desk
 from foretaste.app.page.faults import shown
+from foretaste.app.page.plots import on_the_page
 from foretaste.data.errors import InputError
 from foretaste.data.files import home, read_json
 
@@ -95,17 +96,7 @@ def curves(rows: list[dict[str, Any]]) -> Any:
         values = [row.get(name) for row in rows]
         if all(value is None or isinstance(value, (int, float)) for value in values):
             figure.add_scatter(y=values, mode="lines+markers", name=pieces.text(name, 40))
-    figure.update_layout(
-        template="plotly_white",
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": "#71717a"},
-        margin={"l": 40, "r": 10, "t": 10, "b": 40},
-        height=360,
-        xaxis_title="row of the curve",
-        legend={"orientation": "h"},
-    )
-    return figure
+    return on_the_page(figure, 360, 40, xaxis_title="row of the curve")
 
 
 async def started(dataset: str, recipe: str, preset: str) -> AsyncGenerator[str]:

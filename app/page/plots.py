@@ -1,0 +1,26 @@
+"""How the page's plots look: no ground of their own, letters that can be read in light and dark."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def on_the_page(figure: Any, height: int, margin: int, **layout: Any) -> Any:
+    """The plotly figure with the page's look.
+
+    Args:
+        figure: is changed in place.
+        height: in pixels.
+        margin: to the left and below, in pixels; 10 on the other sides.
+        layout: what else `update_layout` is told.
+    """
+    return figure.update_layout(
+        template="plotly_white",
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"color": "#71717a"},
+        margin={"l": margin, "r": 10, "t": 10, "b": margin},
+        height=height,
+        legend={"orientation": "h"},
+        **layout,
+    )
