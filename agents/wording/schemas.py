@@ -61,12 +61,15 @@ def _with_most(schema: type[Answered], count: int) -> type[Answered]:
 
 
 class PersonaAnswer(_Answer):
-    """One persona and the numbers of the history items it rests on."""
+    """The numbers of history items, then the persona that they show.
 
+    Items come first: a model that writes from left to right names what it has just picked.
+    """
+
+    items: list[int] = Field(min_length=1, max_length=8)
     name: Words
     why: Reason
     now: Annotated[str, Field(max_length=80)] = ""
-    items: list[int] = Field(min_length=1, max_length=8)
 
 
 class PlannerAnswer(_Answer):

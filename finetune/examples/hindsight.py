@@ -122,10 +122,10 @@ def planned(moment: Moment, personas: Sequence[Persona], rejects: Rejects) -> Ex
         if items:
             answers.append(
                 PersonaAnswer(
+                    items=[number[item_id] for item_id in items],
                     name=one.name,
                     why=_chose(tools, tools.dataset.rows(items)),
                     now=one.why_now,
-                    items=[number[item_id] for item_id in items],
                 )
             )
     if not answers:
