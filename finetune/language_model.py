@@ -267,11 +267,6 @@ def adapter_record(folder: Path) -> dict[str, Any]:
     return record
 
 
-def merged(loaded: Loaded) -> Any:
-    """The causal model with the LoRA added into its weights, without peft."""
-    return loaded.model.merge_and_unload()
-
-
 def _plain(value: Any) -> Any:
     """A setting as JSON holds it."""
     if isinstance(value, set | frozenset):

@@ -1,6 +1,7 @@
 """The model store: a name in, a folder with safe weights out.
 
-A name is `bundled:NAME`, a local folder, a `.gguf` file, or a hub id such as `org/model`.
+A name is `bundled:NAME`, a local folder, a `.gguf` file, or a hub id such as `org/model`; with
+`+ADAPTER` behind it, that model with an adapter added into its weights (`serving/merged.py`).
 Safetensors and GGUF only: a pickled checkpoint can run any program when it is opened, so it is
 refused, and a model's own Python code is never run (`trust_remote_code` is never set).
 """
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from foretaste.data.errors import ModelError
-from foretaste.data.files import locked, new_folder, subfolder, write_json
+from foretaste.data.files import locked, new_folder, read_json, subfolder, write_json
 from foretaste.serving.bundled import (
     BUNDLED,
     PREFIX,
@@ -24,6 +25,7 @@ from foretaste.serving.bundled import (
     fault_of,
     fetch_bundled,
 )
+from foretaste.serving.merged import FOLDERS, JOINT, merged_folder, parted
 
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
@@ -40,11 +42,14 @@ def model_folder(name: str) -> Path:
         ModelError: no such model, no weights in it, or only pickled weights.
         ForetasteError: it had to be fetched and no index or hub could be reached.
     """
+    path = Path(name).expanduser()
+    if JOINT in name and not path.exists():
+        base, adapter = parted(name)
+        return merged_folder(name, model_folder(base), adapter)
     if name.startswith(PREFIX):
         model = bundled(name)
         fetch_bundled(model)
         return bundled_folder(model)
-    path = Path(name).expanduser()
     if path.is_dir():
         return _local_folder(path.resolve())
     if path.is_file():
@@ -63,7 +68,9 @@ def model_list() -> list[dict[str, Any]]:
     folders = [path for path in sorted(subfolder("models").iterdir()) if (path / RECORD).exists()]
     for folder in folders:
         if folder.name not in BUNDLED:
-            rows.append({"name": str(folder), "fetched": True, "bytes": _size(folder)})
+            merged = folder.name.startswith(FOLDERS)
+            name = str(read_json(folder / RECORD)["name"]) if merged else str(folder)
+            rows.append({"name": name, "fetched": True, "bytes": _size(folder)})
     for folder in sorted(subfolder("models", "hub").glob("models--*")):
         hub_id = folder.name.removeprefix("models--").replace("--", "/")
         rows.append({"name": hub_id, "fetched": True, "bytes": _size(folder)})
@@ -74,7 +81,7 @@ def model_facts(name: str) -> dict[str, Any]:
     """What `foretaste models show` shows: where it is, its size, and whether it is intact."""
     if not name.startswith(PREFIX) and name in BUNDLED:
         name = PREFIX + name
-    if name.startswith(PREFIX):
+    if name.startswith(PREFIX) and JOINT not in name:
         model = bundled(name)
         folder = bundled_folder(model)
         row = _bundled_row(model.name)

@@ -11,6 +11,7 @@ from pathlib import Path
 from foretaste.data.errors import ModelError
 from foretaste.data.files import subfolder
 from foretaste.serving.bundled import BUNDLED, PREFIX, bundled, bundled_folder
+from foretaste.serving.merged import parted
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 Count = Callable[[str], int]
@@ -60,16 +61,17 @@ def count_for(model: str | None) -> Count:
     Nothing is fetched.
 
     Args:
-        model: bundled:NAME, a folder, a hub id of the store, or an endpoint's own name, of which
+        model: bundled:NAME, a folder or a hub id of the store, `+ADAPTER` behind it or not, or an endpoint's own name, of which
             nothing is known here; None when there is no model.
     """
     if model is None:
         return byte_count
-    folders = [Path(model)]
-    if model.removeprefix(PREFIX) in BUNDLED:
-        folders = [bundled_folder(bundled(model))]
-    elif _HUB_ID.fullmatch(model):
-        hub = subfolder("models", "hub") / f"models--{model.replace('/', '--')}"
+    base, _ = parted(model)  # an adapter changes no tokens
+    folders = [Path(model), Path(base)]
+    if base.removeprefix(PREFIX) in BUNDLED:
+        folders = [bundled_folder(bundled(base))]
+    elif _HUB_ID.fullmatch(base):
+        hub = subfolder("models", "hub") / f"models--{base.replace('/', '--')}"
         folders += sorted(hub.glob("snapshots/*"))
     for folder in folders:
         if (folder / "tokenizer.json").is_file():

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from foretaste.data.errors import InputError
-from foretaste.data.files import new_folder, read_json, replacing, write_json
-from foretaste.finetune.language_model import adapter_record, load_base, merged, with_adapter
+from foretaste.data.files import new_folder, read_json, replacing
+from foretaste.finetune.language_model import adapter_record
 from foretaste.finetune.sft.card import card_text
 from foretaste.serving.adapters import check_adapter
-from foretaste.serving.bundled import RECORD as MODEL_RECORD
-from foretaste.serving.bundled import checksums
+from foretaste.serving.merged import JOINT, merge
 from foretaste.serving.shipped import adapter_folder
+from foretaste.serving.store import model_folder
 
 _MAX_RANK = 256
 CARD = "card.md"
@@ -57,6 +57,7 @@ def merge_adapter(adapter: str, out: Path) -> dict[str, Any]:
 
     Raises:
         InputError: `out` exists, or the adapter does not say which model it is of.
+        ModelError: it cannot be merged; see `serving.merged.merge`.
     """
     if out.exists():
         raise InputError(f"{out} exists already; name a new folder.")
@@ -65,11 +66,8 @@ def merge_adapter(adapter: str, out: Path) -> dict[str, Any]:
     base = adapter_record(folder).get("base")
     if not base:
         raise InputError(f"The adapter in {folder} does not say which model it was trained on.")
-    loaded = with_adapter(load_base(base, "float32"), folder)
     with new_folder(out.absolute()) as part:
-        merged(loaded).save_pretrained(part, safe_serialization=True)
-        loaded.tokenizer.save_pretrained(part)
-        about = {"name": f"{base} with {adapter}", "sources": [base, adapter]}
-        write_json(part / MODEL_RECORD, about | {"files": checksums(part)})
+        about = {"name": f"{base}{JOINT}{adapter}", "sources": [base, adapter]}
+        merge(model_folder(base), folder, part, about)
     total = sum(path.stat().st_size for path in out.iterdir() if path.is_file())
     return {"adapter": adapter, "base": base, "bytes": total, "folder": str(out)}

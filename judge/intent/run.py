@@ -26,6 +26,7 @@ from foretaste.judge.intent.kept import arm_path, keep_arm, read_arm
 from foretaste.judge.intent.lists import Written, of_arm, untrained
 from foretaste.serving.adapters import check_adapter
 from foretaste.serving.engine import EngineConfig, open_chat
+from foretaste.serving.merged import JOINT, merges
 from foretaste.serving.shipped import adapter_folder, record_of
 
 AT_ONCE = 24
@@ -90,7 +91,7 @@ def run(settings: Settings) -> dict[str, Any]:
     config = agents_config([record_of(folder) for folder in folders.values()], settings.changes)
     asked = asked_about(settings.dataset, settings.users, settings.seed, config, settings.which)
     names = [*([BASE] if settings.base else []), *folders]
-    engine = _engine(settings, folders)
+    engine = override(settings.engine, "engine", settings.changes)
     found = _Found()
     lists = untrained(asked)
     for name, own in lists.items():
@@ -132,19 +133,43 @@ async def _arms(
     missing = [name for name in names if name not in found.written]
     if not missing:
         return
-    async with open_chat(engine) as chat:
-        for name in missing:
-            adapter = name if name in folders else None
-            config = asked.tools.config.model_copy(update={"adapter": adapter})
-            tools = replace(asked.tools, config=config).with_model(chat)
-            await _arm(settings, asked, tools, name, found)
-            keep_arm(paths[name], found.written[name])
+    for one, arms in _engines(engine, {name: folders.get(name) for name in missing}):
+        async with open_chat(one) as chat:
+            for name, adapter in arms.items():
+                config = asked.tools.config.model_copy(update={"adapter": adapter})
+                tools = replace(asked.tools, config=config).with_model(chat)
+                await _arm(settings, asked, tools, name, found)
+                keep_arm(paths[name], found.written[name])
+
+
+def _engines(
+    engine: EngineConfig, arms: dict[str, Path | None]
+) -> list[tuple[EngineConfig, dict[str, str | None]]]:
+    """The engines to open one after the other, each with its arms and the adapter that each asks for.
+
+    Where adapters are merged, an arm is a model of its own; otherwise one engine holds them all.
+    """
+    names = {name: None if folder is None else name for name, folder in arms.items()}
+    if engine.endpoint:  # it serves the adapters under these names
+        return [(engine, names)]
+    if merges(engine):
+        models = {
+            name: engine.model if folder is None else f"{engine.model}{JOINT}{folder}"
+            for name, folder in arms.items()
+        }
+        return [
+            (engine.model_copy(update={"model": model}), {name: None})
+            for name, model in models.items()
+        ]
+    listed = ",".join(f"{name}={folder}" for name, folder in arms.items() if folder)
+    return [(engine.model_copy(update={"adapters": listed or None, "max_loras": 1}), names)]
 
 
 def _path(settings: Settings, asked: Asked, engine: EngineConfig, folder: Path | None) -> Path:
     decides = settings.model_dump(include={"dataset", "users", "explained", "which", "seed"})
     decides |= {"data": asked.tools.dataset.info.fingerprint, "rule": asked.tools.rule.name}
     decides |= {"agents": asked.tools.config.model_dump(mode="json", exclude={"adapter"})}
+    decides |= {"merged": folder is not None and merges(engine)}
     decides |= engine.model_dump(include={"model", "engine", "endpoint", "dtype"})
     return arm_path(decides | {"adapter": check_adapter(folder, 256) if folder else None})
 
@@ -268,12 +293,3 @@ def _folders(adapters: Sequence[str]) -> dict[str, Path]:
             raise InputError(f"--adapter {entry}: {name!r} is taken; name the arm otherwise.")
         found[name] = adapter_folder(folder if equals else name).resolve()
     return found
-
-
-def _engine(settings: Settings, folders: dict[str, Path]) -> EngineConfig:
-    """The engine with every adapter loaded."""
-    engine = override(settings.engine, "engine", settings.changes)
-    if not folders or engine.endpoint:  # an endpoint serves the adapters under these names
-        return engine
-    listed = ",".join(f"{name}={folder}" for name, folder in folders.items())
-    return engine.model_copy(update={"adapters": listed, "max_loras": 1})

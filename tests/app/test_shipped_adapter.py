@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -15,6 +16,7 @@ from foretaste.finetune.examples.rows import fingerprint
 from foretaste.serving import shipped
 from foretaste.serving.engine_config import EngineConfig
 
+CPU_BUILD = "foretaste.serving.vllm_server.is_cpu_build"
 MODEL = "bundled:smollm2-135m-instruct"
 
 
@@ -39,13 +41,28 @@ def carried(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     return folder
 
 
-def test_it_answers_with_the_settings_that_it_was_trained_with(carried: Path) -> None:
-    config, engine = with_shipped(AgentsConfig(kept=8), EngineConfig())
+@pytest.mark.parametrize("kind", ["vllm", "transformers"])
+def test_it_answers_with_the_settings_that_it_was_trained_with(
+    carried: Path, kind: Literal["vllm", "transformers"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CPU_BUILD, lambda: True)
+    config, engine = with_shipped(AgentsConfig(kept=8), EngineConfig(engine=kind))
     assert engine is not None
-    assert (config.adapter, config.tags, config.offered, config.kept) == ("films", 4, 7, 8)
-    assert engine.adapters == f"films={carried}"
+    assert (config.tags, config.offered, config.kept) == (4, 7, 8)
+    assert (config.adapter, engine.adapters) == (None, None)
+    assert engine.model == f"{MODEL}+films"
     told, _ = with_shipped(AgentsConfig(tags=9), EngineConfig())
     assert told.tags == 9
+
+
+def test_where_adapters_cost_little_vllm_holds_it_apart(
+    carried: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CPU_BUILD, lambda: False)
+    config, engine = with_shipped(AgentsConfig(), EngineConfig())
+    assert engine is not None
+    assert (config.adapter, engine.model) == ("films", MODEL)
+    assert engine.adapters == f"films={carried}"
 
 
 @pytest.mark.parametrize(
@@ -53,7 +70,6 @@ def test_it_answers_with_the_settings_that_it_was_trained_with(carried: Path) ->
     [
         None,
         EngineConfig(endpoint="http://127.0.0.1:1/v1"),
-        EngineConfig(engine="transformers"),
         EngineConfig(model="another/model"),
         EngineConfig(adapters="mine=/somewhere"),
     ],
@@ -69,7 +85,7 @@ def test_one_of_other_prompts_is_left_out(
 ) -> None:
     path = carried / "foretaste.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"prompts": "0" * 16}))
-    assert with_shipped(AgentsConfig(), EngineConfig())[0].adapter is None
+    assert with_shipped(AgentsConfig(), EngineConfig()) == (AgentsConfig(), EngineConfig())
     assert "other prompts" in capsys.readouterr().err
 
 
