@@ -99,7 +99,8 @@ class InterestTrainer(Stepper):
             lines = torch.arange(len(rows))
             asked = net.added(hidden[lines, ends + 1][:, None])  # (b, 1, codes, dim)
             users = net.towers.users(seen, ends[:, None], asked)[:, 0]
-            losses["wish"] = self._action(users, items, chosen, batch.targets[lines, ends])
+            targets = batch.targets[lines.numpy(), ends.numpy()]  # (b,), also for one sequence
+            losses["wish"] = self._action(users, items, chosen, targets)
         return losses | self._knowledge(inputs, hidden, batch, draw)
 
     def _action(self, users: Any, items: Any, chosen: Candidates, targets: Ints) -> Any:
