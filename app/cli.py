@@ -15,6 +15,7 @@ from foretaste.app.commands import (
     app,
     bench,
     bench_hybrid,
+    bench_scale,
     data,
     doctor,
     evaluate,
@@ -59,6 +60,7 @@ evaluate.group.command("intent")(evaluate_intent.intent)
 evaluate.group.command("interest")(evaluate_interest.interest)
 cli.add_typer(bench.group, name="bench")
 bench.group.command("hybrid")(bench_hybrid.hybrid)
+bench.group.command("scale")(bench_scale.scale)
 cli.add_typer(finetune.group, name="finetune")
 finetune.group.command("interest")(finetune_interest.interest)
 finetune.group.command("adaptor")(finetune_adaptor.adaptor)
