@@ -182,7 +182,9 @@ def retrieve(state: State, runtime: Tooled) -> Update:
 
 async def rank(state: State, runtime: Tooled) -> Update:
     """The page."""
-    return {"page": ranker.rank(runtime.context.tools, state["candidates"], state["request"].n)}
+    request = state["request"]
+    page = ranker.rank(runtime.context.tools, state["candidates"], request.n, request.draw)
+    return {"page": page}
 
 
 def to_explainer(state: State) -> str:

@@ -35,6 +35,8 @@ class Request(Frozen):
         environment: short texts about the day, instead of what is known of it; empty for none.
         explain: whether each item gets its sentence.
         seed: of everything that samples.
+        draw: from which neighbours of the page change places by chance; None leaves the page as it
+            was ranked.
         mode: how tags come about: planner, experts and arbiter (`hierarchical`, RecGPT-V2);
             independent routes that each read the whole history (`routes`, RecGPT-V1); or one
             prompt (`single`).
@@ -51,6 +53,7 @@ class Request(Frozen):
     )
     explain: bool = True
     seed: int = 0
+    draw: int | None = Field(None, ge=0)
     mode: Mode = "hierarchical"
 
 
@@ -200,6 +203,8 @@ class Placement(Frozen):
         likeness: cosine with the item above it that is most like it; 0 for the first.
         nearest: id of that item.
         passed_over: better placed items that had to stand aside here, each with the reason.
+        propensity: chance with which it was put here; 1 when nothing was left to chance.
+        chances: item id → the chance of every item that might stand here; empty when one was certain.
     """
 
     relevance: float
@@ -211,6 +216,8 @@ class Placement(Frozen):
     likeness: float = 0.0
     nearest: str | None = None
     passed_over: tuple[PassedOver, ...] = ()
+    propensity: float = 1.0
+    chances: dict[str, float] = {}
 
 
 class Recommendation(Frozen):

@@ -5,6 +5,7 @@
 2. Traffic allocation (`allocation.py`) says which exploratory offers may take places on it, so that
    the predicted conversion of those places is kept. They take the places with the least conversion
    and stand at the end.
+3. Where the caller leaves something to chance, neighbours may change places (`chance.py`).
 
 What was passed over, and why, is kept with the item that stands there instead.
 """
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from foretaste.agents.objects import PassedOver
 from foretaste.agents.ranking.allocation import Allocation, allocate
+from foretaste.agents.ranking.chance import exchanged
 from foretaste.agents.ranking.diversity import diversity
 from foretaste.agents.ranking.page_config import PageSettings
 from foretaste.data.errors import InputError
@@ -55,12 +57,20 @@ class Offer:
 
 @dataclass(frozen=True)
 class Placed:
-    """An offer on the page, and what had to stand aside for it."""
+    """An offer on the page, and what had to stand aside for it.
+
+    Attributes:
+        offer: what stands here.
+        likeness, nearest: with the item above that is most like it, and which one that is.
+        passed_over: what had to stand aside.
+        chances: item id → how likely it was to stand here; empty when nothing was left to chance.
+    """
 
     offer: Offer
     likeness: float = 0.0
     nearest: str | None = None
     passed_over: tuple[PassedOver, ...] = ()
+    chances: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -87,7 +97,12 @@ def pool_size(n: int) -> int:
     return max(_POOL * n, 50)
 
 
-def lay_out(offers: Sequence[Offer], n: int, settings: PageSettings) -> Page:
+def lay_out(
+    offers: Sequence[Offer],
+    n: int,
+    settings: PageSettings,
+    draw: np.random.Generator | None = None,
+) -> Page:
     """The page of n offers, or of all when there are fewer.
 
     Caps and the floor give way only where the page would otherwise stay short.
@@ -96,6 +111,7 @@ def lay_out(offers: Sequence[Offer], n: int, settings: PageSettings) -> Page:
         offers: each item once.
         n: places.
         settings: of the page.
+        draw: where chance comes from; None leaves nothing to it.
     """
     known = [offer for offer in offers if not offer.explores]
     explorers = sorted(
@@ -106,7 +122,10 @@ def lay_out(offers: Sequence[Offer], n: int, settings: PageSettings) -> Page:
     found, chosen = _explored(page, explorers, n, settings)
     page = _with_explorers(page, chosen, n)
     missing = [offer for offer in explorers if offer not in chosen][: n - len(page)]
-    return Page(tuple(_nearest([*page, *(Placed(offer) for offer in missing)])), found)
+    page += [Placed(offer) for offer in missing]
+    if draw is not None and settings.swap:
+        page = _by_chance(page, _next_best(page, known, n, settings), settings.swap, draw)
+    return Page(tuple(_nearest(page)), found)
 
 
 @dataclass
@@ -227,6 +246,33 @@ def _with_explorers(page: list[Placed], chosen: Sequence[Offer], n: int) -> list
     kept = [placed for i, placed in enumerate(page) if i not in gone]
     return kept + [
         Placed(offer, passed_over=tuple(removed[i : i + 1])) for i, offer in enumerate(chosen)
+    ]
+
+
+def _next_best(
+    page: Sequence[Placed], known: Sequence[Offer], n: int, settings: PageSettings
+) -> list[Placed]:
+    """The most relevant offer that missed the page and that no cap bars; none when there is none."""
+    caps, there = _Caps.of(n, settings), {placed.offer.item_id for placed in page}
+    for placed in page:
+        caps.add(placed.offer)
+    left = [one for one in known if one.item_id not in there and caps.against(one) is None]
+    best = min(left, key=lambda one: (-one.relevance, one.item_id), default=None)
+    return [] if best is None else [Placed(best)]
+
+
+def _by_chance(
+    page: Sequence[Placed], missed: Sequence[Placed], swap: float, draw: np.random.Generator
+) -> list[Placed]:
+    """The page after its neighbours changed places or not, each place with who might stand there."""
+    all_placed = [*page, *missed]
+    order, chances = exchanged(len(all_placed), len(page), swap, draw)
+    return [
+        replace(
+            all_placed[number],
+            chances={all_placed[one].offer.item_id: chance for one, chance in at.items()},
+        )
+        for number, at in zip(order, chances, strict=True)
     ]
 
 

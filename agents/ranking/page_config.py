@@ -42,6 +42,13 @@ class PageSettings(BaseModel, frozen=True, extra="forbid"):
     persona_cap: float = Field(
         0.8, gt=0, le=1, description="largest share of the page found by tags of one persona"
     )
+    swap: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="chance with which two neighbours of a served page change places, so that the "
+        "log can tell place from worth; evaluations leave nothing to chance",
+    )
     trend_days: float = Field(
         30.0, gt=0, description="days of the window of fresh and trending items"
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from foretaste.agents.objects import Candidate, Placement, Recommendation
 from foretaste.agents.ranking.page import Offer, Page, Placed, lay_out, pool_size
 from foretaste.agents.retrieval.tools import Tools
@@ -30,7 +32,9 @@ _FALL = 0.8
 _LIFT = 0.4
 
 
-def rank(tools: Tools, candidates: Sequence[Candidate], n: int) -> list[Recommendation]:
+def rank(
+    tools: Tools, candidates: Sequence[Candidate], n: int, draw: int | None = None
+) -> list[Recommendation]:
     """The page of n items with the reason for each place; see `page.lay_out`.
 
     An item's score is the weighted reciprocal-rank sum over its channels, divided by what the
@@ -40,6 +44,7 @@ def rank(tools: Tools, candidates: Sequence[Candidate], n: int) -> list[Recommen
         tools: catalogue, vectors and settings.
         candidates: what the channels found, each item once.
         n: items wanted.
+        draw: seed of what is left to chance; None leaves nothing to it.
     """
     weights = WEIGHTS | dict.fromkeys(PULSE, tools.config.pulse_weight)
     present = {channel for candidate in candidates for channel in candidate.ranks}
@@ -51,7 +56,7 @@ def rank(tools: Tools, candidates: Sequence[Candidate], n: int) -> list[Recommen
         _offer(tools, one, n, scores[one.item_id] / top)
         for one in _contenders(candidates, scores, n, beyond)
     ]
-    page = lay_out(offers, n, tools.config)
+    page = lay_out(offers, n, tools.config, None if draw is None else np.random.default_rng(draw))
     _tell(page)
     return [_line(tools, placed, by_id[placed.offer.item_id], weights) for placed in page.places]
 
@@ -129,6 +134,8 @@ def _line(
             likeness=round(placed.likeness, 4),
             nearest=placed.nearest,
             passed_over=placed.passed_over,
+            propensity=round(placed.chances.get(candidate.item_id, 1.0), 6),
+            chances={one: round(chance, 6) for one, chance in placed.chances.items()},
         ),
     )
 

@@ -50,7 +50,9 @@ def routes(service: Service) -> APIRouter:
         """
         _known(chat.model)
         request_id = http.state.caller.request_id
-        made = await while_connected(http, service.recommend(_asked(service, chat), request_id))
+        fixed = chat.seed is not None
+        work = service.recommend(_asked(service, chat), request_id, fixed=fixed)
+        made = await while_connected(http, work)
         head = {
             "id": f"chatcmpl-{request_id}",
             "created": int(time.time()),

@@ -69,7 +69,11 @@ def routes(service: Service) -> APIRouter:
         if wanted.stream:
             return EventStream(await begun(service, wanted, request_id, http))
         work = service.recommend(
-            wanted.request(), request_id, traced=wanted.trace, run_id=wanted.run_id
+            wanted.request(),
+            request_id,
+            traced=wanted.trace,
+            run_id=wanted.run_id,
+            fixed=wanted.seed is not None,
         )
         made = await while_connected(http, work)
         return Response(to_json(made), media_type="application/json")
@@ -109,6 +113,7 @@ async def _steps(service: Service, wanted: Wanted, request_id: str) -> AsyncGene
             lambda node, update: made.put_nowait((node, update)),
             traced=wanted.trace,
             run_id=wanted.run_id,
+            fixed=wanted.seed is not None,
         )
     )
     work.add_done_callback(lambda _: made.put_nowait(None))

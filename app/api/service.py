@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 
 from starlette.requests import Request as HttpRequest
 
+from foretaste.agents.config import AgentsConfig
 from foretaste.agents.objects import Request
 from foretaste.agents.online.live import Live
 from foretaste.agents.recommend import Run, result, stream
@@ -24,7 +26,7 @@ from foretaste.app.api.metrics import Metrics
 from foretaste.app.api.runs import Runs
 from foretaste.app.api.workshop import AskedFrom, Workshop
 from foretaste.data.errors import EngineError, EngineUnavailable, InputError
-from foretaste.data.feedback import Feedback
+from foretaste.data.feedback import Feedback, shown_line
 from foretaste.serving.chat import ChatModel
 from foretaste.serving.index.filters import ItemFilter
 
@@ -86,6 +88,7 @@ class Service:
         *,
         traced: bool = False,
         run_id: str | None = None,
+        fixed: bool = False,
     ) -> dict[str, Any]:
         """The whole result of one request, with its `request_id`; kept as shown before it is given.
 
@@ -95,6 +98,7 @@ class Service:
             on_step: told of each event of `agents.recommend.stream` as it comes.
             traced: whether the result has its trace.
             run_id: the name under which its checkpoints are kept and gone on with; see `Runs`.
+            fixed: whether nothing of the page is left to chance.
 
         Raises:
             Refused: no such user (404), or no room (503).
@@ -104,6 +108,8 @@ class Service:
             TimeoutError: the deadline passed.
         """
         self._check(request)
+        if not fixed:
+            request = request.model_copy(update={"draw": _draw(run_id or request_id)})
         name = self.engine.model.name if self.engine.model else ""
         kept = self.runs.of(self.live.tools, request, name, run_id)
         async with asyncio.timeout(self.config.deadline_s), self.gate.admitted(), kept as thread:
@@ -210,16 +216,22 @@ class Service:
         return self.engine.model
 
     async def _keep_shown(self, made: dict[str, Any]) -> None:
-        """Keep the page with the place, score, channel and propensity of each item.
-
-        The ranker takes no chances, so each item had to be where it is: propensity 1.
-        """
-        page = [
-            {key: one[key] for key in ("item_id", "score", "channel")} | {"propensity": 1.0}
-            for one in made["recommendations"]
-        ]
+        """Keep the page: where each item stood, by which policy, how likely, and who else might have."""
+        policy = policy_of(self.live.tools.config, made["versions"])
+        page = [shown_line(one, policy) for one in made["recommendations"]]
         row = [made["request_id"], time.time(), made["user_id"] or "", json.dumps(page)]
         await asyncio.wrap_future(self.live.ledger.write((_ADD_PAGE, [row])))
+
+
+def policy_of(config: AgentsConfig, versions: Mapping[str, str]) -> str:
+    """The version of the policy that made a page: 12 hex digits of all that decides it."""
+    decides = json.dumps([config.model_dump(), dict(versions)], sort_keys=True)
+    return hashlib.sha256(decides.encode()).hexdigest()[:12]
+
+
+def _draw(name: str) -> int:
+    """What chance is drawn from: a fresh request id is as good as a coin, and it is in the log."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "big")
 
 
 async def _worked_out(

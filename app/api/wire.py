@@ -42,7 +42,13 @@ class Wanted(_Sent):
         None, max_length=20, description="Short texts about the day; [] for none."
     )
     explain: bool = Field(True, description="Whether each item gets its sentence.")
-    seed: int = Field(0, ge=0, lt=2**31, description="Of everything that samples.")
+    seed: int | None = Field(
+        None,
+        ge=0,
+        lt=2**31,
+        description="Of everything that samples. With one nothing of the page is left to chance; "
+        "without, neighbours may change places (`agents.swap`).",
+    )
     mode: Mode = Field("hierarchical", description="How tags come about.")
     trace: bool = Field(False, description="Whether the result has its trace: nodes and calls.")
     run_id: str | None = Field(
@@ -73,7 +79,7 @@ class Wanted(_Sent):
             filters=self.filters,
             environment=None if self.environment is None else tuple(self.environment),
             explain=self.explain,
-            seed=self.seed,
+            seed=self.seed or 0,
             mode=self.mode,
         )
 

@@ -87,7 +87,7 @@ def test_feedback_is_kept_with_how_the_item_was_shown(serve: Any) -> None:
             "seen it",
             3,
             third["score"],
-            1.0,
+            third["placement"]["propensity"],
         )
     ]
 
