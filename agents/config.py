@@ -85,6 +85,12 @@ class AgentsConfig(PageSettings, frozen=True, extra="forbid"):
         120.0, gt=0, description="seconds that one call of the model may take"
     )
     temperature: float = Field(0.0, ge=0, le=2, description="sampling temperature; 0 is greedy")
+    retries: int = Field(
+        0,
+        ge=0,
+        le=3,
+        description="times an agent is asked again, by sampling, when its answer fails its checks",
+    )
     language: str = Field("en", description="of explanations: de, en, es, fr or nl")
     audience: str = Field("general", description="of explanations: general, expert or child")
     explained_together: int = Field(

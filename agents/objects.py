@@ -245,6 +245,7 @@ class Step(Frozen):
         repaired: which parts of the model's answer were dropped or added to, or None.
         prompt_version: fingerprint of the words that this agent reads.
         adapter: the LoRA adapter that was asked, or None for the base model.
+        asks: times the model was asked, more than once where an answer failed its checks.
         at: when it began, seconds since 1970.
         span: id of the span of the trace in which the call was made.
     """
@@ -259,5 +260,6 @@ class Step(Frozen):
     repaired: str | None = None
     prompt_version: str = ""
     adapter: str | None = None
+    asks: int = 1
     at: float = 0.0
     span: str = ""

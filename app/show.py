@@ -206,6 +206,8 @@ def _call_line(call: dict[str, Any], named: bool) -> Text:
     parts.append(f"prompt {call['prompt_version']}")
     if call["adapter"]:
         parts.append(f"adapter {clean(call['adapter'])}")
+    if call["asks"] > 1:
+        parts.append(f"asked {call['asks']} times")
     if call["fallback"] is not None:
         parts.append(f"fallback: {clean(call['fallback'], 120)}")
     if call["repaired"] is not None:

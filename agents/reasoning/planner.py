@@ -53,21 +53,28 @@ async def plan(tools: Tools, reader: Reader, seed: int) -> tuple[list[Persona], 
     if not reader.context.events:
         return [], []
     history, grouped = history_of(tools, reader), clustered(tools, reader)
+    wanted = max(1, len(listed(grouped, history)))
     personas, step = await ask_or_fall_back(
         tools.model,
         tools.config,
         node="planner",
         label="",
-        messages=lambda: planner_messages(tools, reader, history, len(grouped)),
+        messages=lambda: planner_messages(tools, reader, history, wanted),
         schema=with_room(PlannerAnswer, tools.config.personas),
-        max_tokens=TOKENS_EACH * len(grouped) + 32,
-        check=lambda answer: usable(answer.personas[: len(grouped)], history, grouped, tools),
+        max_tokens=TOKENS_EACH * wanted + 32,
+        check=lambda answer: usable(answer.personas[:wanted], history, grouped, tools),
         fallback=lambda: grouped,
         seed=seed,
         embeds=True,
         meanwhile=lambda: channels.without_tags(tools, reader),
     )
     return personas, [step]
+
+
+def listed(personas: Sequence[Persona], history: Compressed) -> list[Persona]:
+    """The personas that rest on something which the prompt lists: a model can find no others."""
+    ids = set(history.item_ids)
+    return [one for one in personas if ids.intersection(one.evidence)]
 
 
 def checked(answers: Sequence[PersonaAnswer], history: Compressed, tools: Tools) -> list[Persona]:

@@ -105,7 +105,7 @@ def trace_of(
         began (seconds since 1970), ms (from the first start to the last end, pauses between two
         processes included), nodes: in order of their start, each with node, label, start_ms
         (after `began`), ms, kept, notes and calls; a call has label, start_ms, ms, prompt_version,
-        adapter, prompt, cached, completion (tokens), fallback and repaired (why, or None).
+        adapter, asks, prompt, cached, completion (tokens), fallback and repaired (why, or None).
     """
     ordered = sorted(spans, key=lambda span: span.at)
     began = ordered[0].at if ordered else time.time()

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Generic, TypeVar
 
@@ -22,6 +22,7 @@ Parsed = TypeVar("Parsed", bound=BaseModel)
 Result = TypeVar("Result")
 Said = TypeVar("Said")
 NO_MODEL = "no model was asked"
+WARMER = 0.6  # sampling temperature of a second try, at least: greedy, it would be the same answer
 
 
 class CheckFailed(Exception):
@@ -57,11 +58,11 @@ async def ask_or_fall_back(
     prompt: str | None = None,
     meanwhile: Callable[[], object] | None = None,
 ) -> tuple[Result, Step]:
-    """One call of one agent.
+    """One call of one agent; an answer that fails is asked for again `config.retries` times, by sampling.
 
     Args:
         model: the language model, or None to use the fallbacks alone.
-        config: deadline, temperature, adapter.
+        config: deadline, temperature, adapter, retries.
         node: which agent, for the record.
         label: which persona or item, for the record.
         messages: writes the prompt; called only when there is a model to read it.
@@ -95,18 +96,24 @@ async def ask_or_fall_back(
             adapter=adapter,
             deadline_s=config.deadline_s,
         )
-        try:
-            answer = await _beside(model.ask(question), meanwhile)
-            usage = answer.usage
-            made = await _call(embeds, check, answer.parsed)
-            if isinstance(made, Repaired):
-                return made.made, clock.step(usage, None, made.how)
-            return made, clock.step(usage, None)
-        except UnreadableAnswer as error:
-            usage = error.usage if isinstance(error.usage, Usage) else usage
-            reason = f"unreadable: {error}"
-        except CheckFailed as error:
-            reason = str(error)
+        for again in range(config.retries + 1):
+            if again:
+                warmer = max(config.temperature, WARMER)
+                question = replace(question, temperature=warmer, seed=seed + again)
+                meanwhile = None
+            clock.asks += 1
+            try:
+                answer = await _beside(model.ask(question), meanwhile)
+                usage += answer.usage
+                made = await _call(embeds, check, answer.parsed)
+                if isinstance(made, Repaired):
+                    return made.made, clock.step(usage, None, made.how)
+                return made, clock.step(usage, None)
+            except UnreadableAnswer as error:
+                usage += error.usage if isinstance(error.usage, Usage) else Usage()
+                reason = f"unreadable: {error}"
+            except CheckFailed as error:
+                reason = str(error)
     made = await _call(embeds, fallback)
     return made, clock.step(usage, reason)
 
@@ -137,7 +144,7 @@ def version_of(prompt: str) -> str:
     return hashlib.sha256(words.encode()).hexdigest()[:8]
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Clock:
     """One call under way."""
 
@@ -147,6 +154,7 @@ class _Clock:
     adapter: str | None
     at: float = field(default_factory=time.time)
     start: float = field(default_factory=time.perf_counter)
+    asks: int = 0
 
     def step(self, usage: Usage, fallback: str | None, repaired: str | None = None) -> Step:
         """What it cost until now."""
@@ -161,5 +169,6 @@ class _Clock:
             repaired=repaired,
             prompt_version=self.version,
             adapter=self.adapter,
+            asks=self.asks,
             at=self.at,
         )

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from foretaste.agents.contexts.compression import short_title
+from foretaste.agents.contexts.compression import Compressed, short_title
 from foretaste.agents.contexts.context import Reader
 from foretaste.agents.objects import Persona, Tag
-from foretaste.agents.reasoning import arbiter, expert, grounded, offered, planner
+from foretaste.agents.reasoning import arbiter, expert, grounded, offered, planner, tastes
 from foretaste.agents.retrieval.tools import Tools
 from foretaste.agents.wording import prompting
 from foretaste.agents.wording.asking import CheckFailed
@@ -82,12 +82,18 @@ class Example:
 
 
 def sides(moment: Moment) -> list[Persona]:
-    """The personas of a moment: clusters of the history, named by what marks them, heaviest first.
+    """The personas of a moment: clusters of the history, heaviest first, as a model can tell them.
 
-    They are marked as a model's, as the served planner's will be.
+    Each rests on those of its items that the planner's prompt lists, and is named by what marks these:
+    what cannot be read in the prompt cannot be learnt from it. They are marked as a model's, as the
+    served planner's will be.
     """
-    tools = moment.tools
-    return [_told(tools, one) for one in planner.clustered(tools, moment.reader)]
+    tools, reader = moment.tools, moment.reader
+    history = planner.history_of(tools, reader)
+    return [
+        _told(tools, planner.persona_of(tools, reader, _within(tools, one, history)))
+        for one in planner.listed(planner.clustered(tools, reader), history)
+    ]
 
 
 def by_future(moment: Moment, personas: Sequence[Persona]) -> list[Persona]:
@@ -116,26 +122,22 @@ def planned(moment: Moment, personas: Sequence[Persona], rejects: Rejects) -> Ex
     tools, reader = moment.tools, moment.reader
     history = planner.history_of(tools, reader)
     number = {item_id: n for n, item_id in enumerate(history.item_ids, 1)}
-    answers = []
-    for one in by_future(moment, personas):
-        items = [item_id for item_id in one.evidence if item_id in number][:ITEMS_NAMED]
-        if items:
-            answers.append(
-                PersonaAnswer(
-                    items=[number[item_id] for item_id in items],
-                    name=one.name,
-                    why=_chose(tools, tools.dataset.rows(items)),
-                    now=one.why_now,
-                )
-            )
-    if not answers:
-        rejects.add("planner", "no evidence stands in the history as written")
-        return None
+    answers = [
+        PersonaAnswer(
+            items=[number[item_id] for item_id in one.evidence],
+            name=one.name,
+            why=one.description,
+            now=one.why_now,
+        )
+        for one in by_future(moment, personas)
+    ]
     try:
-        planner.checked(answers, history, tools)
+        unlike = planner.checked(answers, history, tools)
     except CheckFailed as problem:
         rejects.add("planner", str(problem))
         return None
+    kept = {(one.name, number[one.evidence[0]]) for one in unlike}
+    answers = [one for one in answers if (one.name, one.items[0]) in kept]
     prompt = planner.planner_messages(tools, reader, history, len(answers))
     return Example("planner", prompt, PlannerAnswer(personas=answers))
 
@@ -214,6 +216,12 @@ def wishing(moment: Moment, texts: tuple[str, ...], wished: bool) -> Moment:
     return replace(moment, reader=replace(moment.reader, context=told))
 
 
+def _within(tools: Tools, persona: Persona, history: Compressed) -> tastes.Cluster:
+    """The newest of a persona's items that the prompt lists."""
+    ids = [item_id for item_id in persona.evidence if item_id in history.item_ids]
+    return tastes.Cluster(tuple(tools.dataset.rows(ids[:ITEMS_NAMED])), 1.0)
+
+
 def _told(tools: Tools, persona: Persona) -> Persona:
     """A grounded persona in the words that a short answer has."""
     rows = tools.dataset.rows(list(persona.evidence))
@@ -286,9 +294,9 @@ def _core(moment: Moment, tag: Tag) -> str:
 
 
 def _like(moment: Moment, persona: Persona, tag: Tag) -> str:
-    """Why a tag: the evidence item that carries most of its words."""
+    """Why a tag: of the evidence items that the prompt names the one that carries most of its words."""
     tools = moment.tools
-    rows = tools.dataset.rows(list(persona.evidence))
+    rows = tools.dataset.rows(list(persona.evidence[: tools.config.evidence_items]))
     carried = tools.lexicon.carried(tag.text)[rows]
     title = short_title(tools.dataset.titles[rows[int(carried.argmax())]])
     return prompting.clean(f"like {' '.join(title.split()[:LIKE_WORDS])}", 80)

@@ -90,6 +90,9 @@ def arm(asked: Asked, written: Sequence[Written]) -> dict[str, Any]:
             name: _mean([s.repaired is not None for s in calls if s.node == name])
             for name in AGENTS
         },
+        "retry_rate": {
+            name: _mean([s.asks > 1 for s in calls if s.node == name]) for name in AGENTS
+        },
         "tags_per_user": _mean([len(one.tags) for one in written]),
         "kept_per_user": _mean([len(_kept(one)) for one in written]),
         "tokens_per_user": _mean(spent),

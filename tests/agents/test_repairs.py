@@ -100,3 +100,37 @@ def test_the_same_prompt_is_asked_whatever_is_repaired(tools: Tools) -> None:
     for personas in ((SPACE, LOVE), (SPACE | {"items": [77]}, LOVE)):
         asks += _planned(tools, *personas)[2].asks
     assert asks[0].messages == asks[1].messages
+
+
+def _asked_again(tools: Tools, retries: int, *answers: dict[str, Any]) -> Any:
+    told, left = list[tuple[float, int]](), list(answers)
+
+    def answer(ask: Ask[Any]) -> dict[str, Any]:
+        told.append((ask.temperature, ask.seed))
+        return left.pop(0)
+
+    config = tools.config.model_copy(update={"min_tags": 2, "retries": retries})
+    tools = replace(tools, config=config).with_model(ScriptedChat(answer))
+    reader = read(tools.dataset, Request(user_id="ann"))
+    proposal, (step,) = asyncio.run(expert.propose(tools, reader, SIDE, 0, 7))
+    return proposal, step, told
+
+
+def test_an_answer_that_fails_is_asked_for_again_by_sampling(tools: Tools) -> None:
+    good = _tags("sci-fi action", "romance drama")
+    proposal, step, told = _asked_again(tools, 1, _tags("quantum cooking"), good)
+    assert {tag.source for tag in proposal.tags} == {"model"}
+    assert (step.asks, step.fallback) == (2, None)
+    assert told == [(0.0, 7), (0.6, 8)]
+    once = _asked_again(tools, 1, good)[1]
+    assert once.asks == 1
+    assert step.prompt == 2 * once.prompt > 0
+
+
+def test_after_the_last_try_the_twin_stands_in(tools: Tools) -> None:
+    bad = _tags("quantum cooking")
+    proposal, step, told = _asked_again(tools, 2, bad, bad, bad)
+    assert {tag.source for tag in proposal.tags} == {"fallback"}
+    assert (step.asks, len(told)) == (3, 3)
+    assert "0 valid tags" in step.fallback
+    assert _asked_again(tools, 0, bad)[1].asks == 1

@@ -75,6 +75,7 @@ def test_a_trace_is_in_the_order_of_starts_with_its_calls_inside() -> None:
         "repaired": None,
         "prompt_version": "12ab",
         "adapter": "mine",
+        "asks": 1,
     }
     assert arbiter["calls"][0]["start_ms"] == pytest.approx(1600)
     assert trace_of([], [])["nodes"] == []

@@ -128,6 +128,7 @@ def _trace(label: str) -> dict[str, Any]:
                 "adapter": "tags",
                 "fallback": None,
                 "repaired": "2 valid tags, 1 added",
+                "asks": 1,
             }
         ],
     }
