@@ -30,13 +30,16 @@ from foretaste.app.commands import (
     finetune_judge_head,
     finetune_reward,
     finetune_sft,
+    index,
     judge,
+    judge_log,
     judge_people,
     judge_policies,
     judge_probe,
     models,
     profile,
     recommend,
+    run,
     serve,
 )
 from foretaste.app.console import one_sentence
@@ -53,7 +56,9 @@ cli.command("doctor")(doctor.doctor)
 cli.add_typer(data.group, name="data")
 cli.add_typer(models.group, name="models")
 cli.add_typer(serve.group, name="serve")
+cli.command("index")(index.index)
 cli.command("recommend")(recommend.recommend)
+cli.command("run")(run.run)
 cli.add_typer(profile.group, name="profile")
 cli.add_typer(evaluate.group, name="evaluate")
 evaluate.group.command("intent")(evaluate_intent.intent)
@@ -76,6 +81,7 @@ cli.add_typer(judge.group, name="judge")
 judge.group.command("agree")(judge_people.agree)
 judge.group.command("calibrate")(judge_people.calibrate)
 judge.group.command("probe")(judge_probe.probe)
+judge.group.command("log")(judge_log.log)
 judge.group.command("policies")(judge_policies.policies)
 finetune.group.command("judge-head")(finetune_judge_head.judge_head)
 

@@ -45,7 +45,7 @@ class PageSettings(BaseModel, frozen=True, extra="forbid"):
     swap: float = Field(
         0.1,
         ge=0,
-        lt=1,
+        le=0.5,
         description="chance with which two neighbours of a served page change places, so that the "
         "log can tell place from worth; evaluations leave nothing to chance",
     )

@@ -29,6 +29,12 @@ def policies(
     probability: Annotated[
         str, typer.Option(metavar="COLUMN", help="Of the candidates' tables.")
     ] = "probability",
+    person: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN", help="Whose contexts are drawn together (default: each alone)."
+        ),
+    ] = None,
     judged: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=RUN", help="A candidate's run of `judge run`; repeatable."),
@@ -61,7 +67,7 @@ def policies(
         PoliciesCall(
             log=log,
             policies=tuple(policy),
-            columns=LogColumns(context, action, reward, propensity, probability),
+            columns=LogColumns(context, action, reward, propensity, probability, person),
             judged=tuple(judged or ()),
             ranking=tuple(ranking or ()),
             online=tuple(online or ()),

@@ -12,7 +12,7 @@ from foretaste.data.errors import InputError
 from foretaste.judge.policies.estimators import (
     ESTIMATORS,
     Terms,
-    context_draws,
+    person_draws,
     sharpe_ratio,
     terms_of,
 )
@@ -109,7 +109,7 @@ def _drawn(
     logged: list[Floats] = []
     size = max(1, _CELLS // max(1, len(log)))
     for start in range(0, resamples, size):
-        counts = context_draws(log.contexts, min(size, resamples - start), seed + start)
+        counts = person_draws(log.owners, min(size, resamples - start), seed + start)
         logged.append(counts @ log.rewards / counts.sum(axis=1))
         for name, one in terms.items():
             for estimator, values in one.estimates(counts).items():
@@ -151,8 +151,8 @@ def _sharpe(
     other stand for what the policies are worth.
     """
     names = [name for name in terms if name in online] if online else list(terms)
-    half = np.random.default_rng([seed, 3]).permutation(len(log.context_of)) % 2
-    first = (half[log.contexts] == 0).astype(np.float64)[None]  # (1, n)
+    half = np.random.default_rng([seed, 3]).permutation(int(log.people.max()) + 1) % 2
+    first = (half[log.owners] == 0).astype(np.float64)[None]  # (1, n)
     chooses = np.ones_like(first) if online else first
     if not chooses.any() or chooses.all() != bool(online):
         return {}

@@ -16,7 +16,7 @@ from foretaste.judge.policies.log import Floats, Ints, Log, Policy
 
 ESTIMATORS = ("ips", "snips", "dr")
 PRIOR = 10.0  # impressions that the mean reward counts for in an action's estimated reward
-FOLDS = 2  # the reward model of a row never saw the row's context
+FOLDS = 2  # the reward model of a row never saw the row's person
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,8 @@ def terms_of(log: Log, policy: Policy, clip: float = float("inf"), seed: int = 0
         seed: of the folds.
     """
     weights = np.minimum(policy.logged / log.propensities, clip)
-    parts = np.random.default_rng(seed).permutation(len(log.context_of)) % FOLDS  # (contexts,)
+    parts = np.random.default_rng(seed).permutation(int(log.people.max()) + 1) % FOLDS
+    parts = parts[log.people]  # (contexts,)
     model, expected = np.zeros(len(log)), np.zeros(len(log))
     for fold in range(FOLDS):
         rows = parts[log.contexts] == fold
@@ -96,14 +97,18 @@ def action_rewards(log: Log, rows: NDArray[np.bool_]) -> Floats:
     return np.asarray((paid + PRIOR * mean) / (shown + PRIOR))
 
 
-def context_draws(contexts: Ints, resamples: int, seed: int) -> Floats:
-    """(resamples, n) how often each impression is drawn when contexts are drawn with replacement."""
-    count = int(contexts.max()) + 1
+def person_draws(owners: Ints, resamples: int, seed: int) -> Floats:
+    """(resamples, n) how often each impression is drawn when people are drawn with replacement.
+
+    Args:
+        owners: (n,) number of the person of each impression.
+    """
+    count = int(owners.max()) + 1
     draw = np.random.default_rng(seed)
     drawn = np.stack(
         [np.bincount(draw.integers(count, size=count), minlength=count) for _ in range(resamples)]
     )
-    return drawn[:, contexts].astype(np.float64)
+    return drawn[:, owners].astype(np.float64)
 
 
 def sharpe_ratio(estimates: Floats, values: Floats, behaviour: float, k: int) -> float:

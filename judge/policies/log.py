@@ -18,13 +18,17 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class LogColumns:
-    """Which columns of a log are what; a policy's table has the first two and `probability`."""
+    """Which columns of a log are what; a policy's table has the first two and `probability`.
+
+    `person` says whose contexts are drawn together; each context stands alone when it is None.
+    """
 
     context: str = "user_id"
     action: str = "item_id"
     reward: str = "reward"
     propensity: str = "propensity"
     probability: str = "probability"
+    person: str | None = None
 
 
 @dataclass(frozen=True)
@@ -32,11 +36,13 @@ class Log:
     """n impressions of the logging policy.
 
     Attributes:
-        contexts: (n,) numbers of contexts, from 0 on; impressions of one are not independent.
+        contexts: (n,) numbers of contexts, from 0 on.
         actions: (n,) numbers of what was shown.
         rewards: (n,) feedback, such as a click.
         propensities: (n,) chance with which the logging policy showed it, in (0, 1].
         context_of, action_of: name → number.
+        people: (contexts,) number of the person of each context; impressions of one person are not
+            independent.
     """
 
     contexts: Ints
@@ -45,6 +51,12 @@ class Log:
     propensities: Floats
     context_of: dict[str, int]
     action_of: dict[str, int]
+    people: Ints
+
+    @property
+    def owners(self) -> Ints:
+        """(n,) number of the person of each impression."""
+        return self.people[self.contexts]
 
     def __len__(self) -> int:
         """How many impressions."""
@@ -76,7 +88,8 @@ def read_log(path: Path, columns: LogColumns) -> Log:
         InputError: no such file or column.
         DataError: a propensity that is no chance above 0, or a reward that is no number.
     """
-    table = _with(path, [columns.context, columns.action, columns.reward, columns.propensity])
+    wanted = [columns.context, columns.action, columns.reward, columns.propensity]
+    table = _with(path, wanted + ([columns.person] if columns.person else []))
     rewards = _numbers(table, columns.reward, path)
     propensities = _numbers(table, columns.propensity, path)
     if not len(table) or not ((propensities > 0) & (propensities <= 1)).all():
@@ -86,7 +99,12 @@ def read_log(path: Path, columns: LogColumns) -> Log:
         )
     contexts, context_of = _numbered(table[columns.context])
     actions, action_of = _numbered(table[columns.action])
-    return Log(contexts, actions, rewards, propensities, context_of, action_of)
+    owners = _numbered(table[columns.person])[0] if columns.person else contexts
+    people = np.zeros(len(context_of), dtype=np.int64)
+    people[contexts] = owners
+    if (people[contexts] != owners).any():
+        raise DataError(f"A {columns.context} of {path} belongs to more than one {columns.person}.")
+    return Log(contexts, actions, rewards, propensities, context_of, action_of, people)
 
 
 def read_policy(name: str, path: Path, columns: LogColumns, log: Log) -> Policy:

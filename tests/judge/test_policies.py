@@ -61,7 +61,8 @@ def made(n: int, seed: int) -> tuple[Log, np.ndarray]:
     rewards = (draw.random(n) < clicks).astype(float)
     chances = np.where(actions == 0, first, 1 - first)
     names = {str(one): one for one in range(n)}
-    return Log(contexts, actions, rewards, chances, names, {"0": 0, "1": 1}), first
+    people = np.arange(len(names))
+    return Log(contexts, actions, rewards, chances, names, {"0": 0, "1": 1}, people), first
 
 
 def always(log: Log, action: np.ndarray, name: str = "new") -> Policy:
