@@ -104,13 +104,42 @@ class EngineConfig(BaseModel):
         description="Cores that vLLM binds its threads to (`0-7`), in a worker process of its own: "
         "for machines with many cores. None starts one process less, unbound.",
     )
-    port: int | None = Field(None, ge=1, le=65535, description="Port on 127.0.0.1; None picks one.")
+    tensor_parallel: int = Field(
+        1,
+        ge=1,
+        description="GPUs that share each layer of one copy of the model; within a machine.",
+    )
+    pipeline_parallel: int = Field(
+        1,
+        ge=1,
+        description="Groups of GPUs that share the layers out among them, one after another.",
+    )
+    data_parallel: int = Field(
+        1,
+        ge=1,
+        description="Copies of the model behind one address; tensor · pipeline · data GPUs in all.",
+    )
+    gpu_memory: float = Field(
+        0.9, gt=0, le=1, description="Share of each GPU's memory that vLLM takes."
+    )
+    host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        description="Address that a vLLM started here listens on. Others than this machine's reach it "
+        "at 0.0.0.0; VLLM_API_KEY in the environment is the key that they must send then.",
+    )
+    port: int | None = Field(None, ge=1, le=65535, description="Port of it; None picks one.")
     restart: bool = Field(
         False, description="Start vLLM again when it ends; for servers that run on."
     )
     startup_timeout_s: float = Field(
         600.0, gt=0, description="Seconds after which a start is given up."
     )
+
+    @property
+    def gpus(self) -> int:
+        """GPUs that one server of the model needs; on a CPU groups of cores."""
+        return self.tensor_parallel * self.pipeline_parallel * self.data_parallel
 
 
 def default_threads() -> int:

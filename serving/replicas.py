@@ -18,6 +18,7 @@ from foretaste.data.errors import EngineUnavailable
 from foretaste.serving.arithmetic import usable_cores
 from foretaste.serving.chat import Answer, Ask, ChatModel, Parsed
 from foretaste.serving.engine_config import EngineConfig
+from foretaste.serving.vllm_server import is_cpu_build
 from foretaste.serving.vllm_supervisor import SupervisedChat
 
 MOST = 2  # servers unless more are asked for: more were not measured
@@ -47,7 +48,9 @@ def fitting_replicas(config: EngineConfig, cores: int, free_gb: float) -> int:
 
 
 def usual_replicas(config: EngineConfig) -> int:
-    """The same for this machine as it is now."""
+    """The same for this machine as it is now; on GPUs one, which takes all it may (`gpu_memory`)."""
+    if not is_cpu_build():
+        return config.replicas or 1
     return fitting_replicas(config, usable_cores(), psutil.virtual_memory().available / 2**30)
 
 

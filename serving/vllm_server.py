@@ -124,7 +124,7 @@ def vllm_command(config: EngineConfig, folder: Path, port: int) -> list[str]:
     command = [
         *(sys.executable, "-P", "-m", "foretaste.serving.vllm_main"),
         *("--model", str(folder), "--served-model-name", config.model),
-        *("--host", "127.0.0.1", "--port", str(port), "--disable-uvicorn-access-log"),
+        *("--host", config.host, "--port", str(port), "--disable-uvicorn-access-log"),
         *("--load-format", "safetensors", "--dtype", config.dtype),
         *("--max-model-len", str(config.max_model_len)),
         *("--max-num-seqs", str(config.max_num_seqs)),
@@ -136,6 +136,10 @@ def vllm_command(config: EngineConfig, folder: Path, port: int) -> list[str]:
     ]
     if is_cpu_build():
         command += ["--kv-cache-memory-bytes", str(int(config.kv_cache_gb * 2**30))]
+    else:
+        command += ["--gpu-memory-utilization", str(config.gpu_memory)]
+    if config.gpus > 1:
+        command += _shared_out(config)
     if config.enforce_eager:
         command.append("--enforce-eager")
     if config.enable_lora or config.adapters:
@@ -144,6 +148,26 @@ def vllm_command(config: EngineConfig, folder: Path, port: int) -> list[str]:
     if config.prompt_embeds or config.form == "hybrid":
         command.append("--enable-prompt-embeds")
     return command
+
+
+def _shared_out(config: EngineConfig) -> list[str]:
+    """Arguments that spread one server over several GPUs, or over named groups of cores.
+
+    Raises:
+        InputError: there are no GPUs, and no cores are named for each part.
+    """
+    groups = config.cores.count("|") + 1 if config.cores else 0
+    if is_cpu_build() and groups != config.gpus:
+        raise InputError(
+            f"tensor · pipeline · data parallel ask for {config.gpus} GPUs, and the vLLM here is the "
+            "one for CPUs; name as many groups of cores (engine.cores=0-31|32-63), or set "
+            "engine.replicas instead."
+        )
+    return [
+        *("--tensor-parallel-size", str(config.tensor_parallel)),
+        *("--pipeline-parallel-size", str(config.pipeline_parallel)),
+        *("--data-parallel-size", str(config.data_parallel)),
+    ]
 
 
 def vllm_environment(config: EngineConfig) -> dict[str, str]:

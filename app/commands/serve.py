@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Annotated
@@ -54,14 +55,15 @@ def serve(
 ) -> None:
     """Start engine and API together and print the address; Ctrl-C stops all that was started.
 
-    With --engine-only: vLLM alone, for `foretaste recommend --endpoint URL --model NAME`.
+    With --engine-only: vLLM alone, for `foretaste recommend --endpoint URL --model NAME`; others than
+    this machine's must send the key that VLLM_API_KEY holds.
     """
     if context.invoked_subcommand is not None:
         return
     settings = tuple(setting or ())
     try:
         if engine_only:
-            _engine_alone(model, port, settings)
+            _engine_alone(model, host, port, without_keys, settings)
         else:
             _engine_and_api(
                 dataset=dataset,
@@ -151,14 +153,23 @@ def batch(
     emit(counts, json_target)
 
 
-def _engine_alone(model: str, port: int | None, settings: tuple[str, ...]) -> None:
+def _engine_alone(
+    model: str, host: str, port: int | None, without_keys: bool, settings: tuple[str, ...]
+) -> None:
+    from foretaste.app.api.guard import LOCAL
+    from foretaste.data.errors import InputError
     from foretaste.data.settings import groups_known, override
     from foretaste.serving.engine_config import EngineConfig
     from foretaste.serving.vllm_server import vllm_server
 
     groups_known(settings, ("engine",))
-    config = EngineConfig(model=model, port=port)
-    with vllm_server(override(config, "engine", settings)) as server:
+    config = override(EngineConfig(model=model, host=host, port=port), "engine", settings)
+    if config.host not in LOCAL and not without_keys and not os.environ.get("VLLM_API_KEY"):
+        raise InputError(
+            f"--host {config.host} can be reached from other machines and the engine has no key; set "
+            "VLLM_API_KEY, or say --without-keys if others keep it safe."
+        )
+    with vllm_server(config) as server:
         print(server.url, flush=True)
         say(f"{model} answers at {server.url} (log: {server.log}). Ctrl-C stops it.")
         while True:

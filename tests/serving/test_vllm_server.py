@@ -203,6 +203,30 @@ def test_the_command_follows_the_settings(monkeypatch: pytest.MonkeyPatch, home:
     assert {"--enable-lora", "--enable-prompt-embeds", "--no-enable-prefix-caching"} <= set(full)
 
 
+def test_one_server_over_several_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subject, "is_cpu_build", lambda: False)
+    one = vllm_command(EngineConfig(gpu_memory=0.8), Path("m"), 1)
+    assert one[one.index("--gpu-memory-utilization") + 1] == "0.8"
+    assert one[one.index("--host") + 1] == "127.0.0.1"
+    assert "--tensor-parallel-size" not in one
+    config = EngineConfig(tensor_parallel=4, data_parallel=2, host="10.0.0.5")
+    assert config.gpus == 8
+    spread = vllm_command(config, Path("m"), 1)
+    assert spread[spread.index("--tensor-parallel-size") + 1] == "4"
+    assert spread[spread.index("--pipeline-parallel-size") + 1] == "1"
+    assert spread[spread.index("--data-parallel-size") + 1] == "2"
+    assert spread[spread.index("--host") + 1] == "10.0.0.5"
+
+
+def test_without_gpus_the_groups_of_cores_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subject, "is_cpu_build", lambda: True)
+    with pytest.raises(InputError, match=r"for 2 GPUs.*engine\.cores"):
+        vllm_command(EngineConfig(tensor_parallel=2), Path("m"), 1)
+    named = vllm_command(EngineConfig(tensor_parallel=2, cores="0-3|4-7"), Path("m"), 1)
+    assert named[named.index("--tensor-parallel-size") + 1] == "2"
+    assert "--gpu-memory-utilization" not in named
+
+
 def test_the_environment_is_offline_and_follows_the_settings(
     monkeypatch: pytest.MonkeyPatch, home: Path
 ) -> None:
