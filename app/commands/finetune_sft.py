@@ -25,6 +25,12 @@ def sft(
         list[str] | None,
         typer.Option("--set", metavar="sft.FIELD=VALUE", help="Change a setting of the preset."),
     ] = None,
+    begin: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="ADAPTER", help="Train this adapter further; else a new one."
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where the same command was stopped.")
     ] = False,
@@ -38,8 +44,9 @@ def sft(
     from foretaste.finetune.sft.train import train
 
     told = [f"--rows {path.name}" for path in rows] + [f"--set {one}" for one in changes or ()]
+    told += [f"--from {begin}"] if begin else []
     command = f"foretaste finetune sft --name {name} --preset {preset} {' '.join(told)}"
-    result = train(rows, name, load_config(preset, changes or ()), resume, command)
+    result = train(rows, name, load_config(preset, changes or ()), resume, command, begin)
     before, after = result["validation"]["untrained"], result["best_loss"]
     say(
         f"Validation loss {before['loss']:.3f} untrained, {after:.3f} at step {result['best_step']} "

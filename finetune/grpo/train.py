@@ -158,6 +158,7 @@ def train(
     job, first = prepare(config, loaded, tools, judge), lora_state(loaded.model)
     with stoppable() as stop:
         course, tensors = _course(run, resume)
+        earlier_s = course.wall_s
         estimate = _measured(job, course)
         estimate.check(run.folder)
         with meter("Reinforcing", config.steps - course.step, "steps") as progress:
@@ -173,7 +174,7 @@ def train(
             raise KeyboardInterrupt
     told: dict[str, Any] = {"start": adapter, "reward_model": rewards}
     told |= {"test": tested(job, course, first, keeper.best)}
-    result = _result(job, course, estimate, start) | told
+    result = _result(job, course, estimate, earlier_s + time.perf_counter() - start) | told
     if not main:
         return result
     target = subfolder("adapters") / out
@@ -313,7 +314,7 @@ def _validation(job: Job, course: Course) -> Callable[[], dict[str, float]]:
     return measure
 
 
-def _result(job: Job, course: Course, estimate: Estimate, start: float) -> dict[str, Any]:
+def _result(job: Job, course: Course, estimate: Estimate, wall_s: float) -> dict[str, Any]:
     """What came of it, and what it cost."""
     return {
         "combine": job.config.combine,
@@ -327,7 +328,7 @@ def _result(job: Job, course: Course, estimate: Estimate, start: float) -> dict[
         "completion_tokens_per_s": round(course.tokens / max(course.rollout_s, 1e-9), 1),
         "rollout_s": round(course.rollout_s, 1),
         "expected_s": round(estimate.seconds, 1),
-        "wall_s": round(course.wall_s + time.perf_counter() - start, 1),
+        "wall_s": round(wall_s, 1),
         "peak_mb": peak_mb(),
         "seed": job.config.seed,
     }

@@ -25,14 +25,18 @@ from foretaste.finetune.language_model import (
     export_adapter,
     load_base,
     load_lora_state,
+    with_adapter,
     with_lora,
 )
 from foretaste.finetune.runs import Estimate, Run, open_run, peak_mb, stoppable
 from foretaste.finetune.sft.config import SftConfig
 from foretaste.finetune.sft.data import Tokens, batches, padded, tokenised
 from foretaste.finetune.sft.trainer import Course, Keeper, autocast, build, validation_loss
+from foretaste.serving.adapters import check_adapter
+from foretaste.serving.shipped import adapter_folder, record_of
 
 KIND = "sft"
+_MAX_RANK = 256
 _PROBED = 3  # steps that are timed before the start, the first of which warms up
 
 
@@ -63,6 +67,7 @@ def train(
     config: SftConfig,
     resume: bool = False,
     command: str = "",
+    begin: str | None = None,
 ) -> dict[str, Any]:
     """Train a LoRA on rows, export the best checkpoint into `<home>/adapters/<name>`.
 
@@ -72,12 +77,14 @@ def train(
         config: settings.
         resume: go on where an earlier try with the same settings stopped.
         command: what was called, for the adapter's record.
+        begin: adapter whose weights are trained further, by name or folder; None for a fresh LoRA.
 
     Returns:
         The result that is saved with the run: losses, wall_s, peak_mb, flops_fraction, best_epoch.
 
     Raises:
-        InputError: no rows, rows for other prompts, too few of them, or no room.
+        InputError: no rows, rows for other prompts, too few of them, no room, or `begin` is of another
+            model.
         KeyboardInterrupt: somebody asked to stop; the state is saved.
     """
     start = time.perf_counter()
@@ -85,15 +92,23 @@ def train(
     torch.set_num_threads(config.threads)
     rows = unlike([row for path in paths for row in load(path)])
     settings = {"config": config.model_dump(), "rows": _digest(rows), "prompts": fingerprint()}
+    first = _first(begin, config)
+    settings |= {"begin": first["sha256"]} if first else {}
     run = open_run(KIND, name, settings, resume)
     if resume and (result := run.finished()):
         note(f"This run is finished; its result stands in {run.folder}.")
         return result
-    loaded = with_lora(load_base(config.model, config.kind), config.lora(), config.seed)
+    base = load_base(config.model, config.kind)
+    if first:
+        loaded = with_adapter(base, Path(first["folder"]), trained=True)
+    else:
+        loaded = with_lora(base, config.lora(), config.seed)
     job = _job(name, config, rows, paths, loaded)
     job.about.update(command=command, code=f"foretaste {version('foretaste')}, {_commit()}")
+    job.about.update({"begin": first["record"]} if first else {})
     with stoppable() as stop:
         course, tensors = _course(run, resume)
+        earlier_s = course.wall_s
         found = probe(loaded, job)
         course.steps = course.steps or found.steps(job)
         job = replace(job, order=spread(job.order, course.steps))
@@ -104,7 +119,21 @@ def train(
         if keeper.interrupted:
             note("Saved; the same command with --resume goes on from here.")
             raise KeyboardInterrupt
-    return _finish(job, run, loaded, keeper, found, start)
+    return _finish(job, run, loaded, keeper, found, earlier_s + time.perf_counter() - start)
+
+
+def _first(begin: str | None, config: SftConfig) -> dict[str, Any]:
+    """Folder, checksum and record of the adapter to begin with; empty for a fresh LoRA."""
+    if begin is None:
+        return {}
+    folder = adapter_folder(begin)
+    digest, record = check_adapter(folder, _MAX_RANK), record_of(folder)
+    if record.get("base", config.model) != config.model:
+        raise InputError(
+            f"The adapter {begin} is of {record['base']}, and {config.model} is trained; set sft.model."
+        )
+    told = {key: record[key] for key in ("command", "code", "training", "begin") if key in record}
+    return {"folder": str(folder), "sha256": digest, "record": {"sha256": digest, **told}}
 
 
 @dataclass(frozen=True)
@@ -241,9 +270,13 @@ def _go(job: Job, run: Run, loaded: Loaded, keeper: Keeper, tensors: dict[str, A
 
 
 def _finish(
-    job: Job, run: Run, loaded: Loaded, keeper: Keeper, found: Probe, start: float
+    job: Job, run: Run, loaded: Loaded, keeper: Keeper, found: Probe, wall_s: float
 ) -> dict[str, Any]:
-    """Export the best checkpoint, say how it went."""
+    """Export the best checkpoint, say how it went.
+
+    `flops_fraction` compares matrix products a second with the best of one large product in the same
+    number format, measured now: where others use the machine, both are theirs to slow down.
+    """
     from foretaste.finetune.runs import matmul_flops
 
     load_lora_state(loaded.model, keeper.best)
@@ -263,10 +296,10 @@ def _finish(
         "best_step": course.best_step,
         "best_epoch": round(course.best_step * job.config.epochs / len(job.order), 2),
         "seed": job.config.seed,
-        "wall_s": round(course.wall_s + time.perf_counter() - start, 1),
+        "wall_s": round(wall_s, 1),
         "train_s": round(course.train_s, 1),
         "peak_mb": peak_mb(),
-        "flops_fraction": round(speed / matmul_flops(), 3),
+        "flops_fraction": round(speed / matmul_flops(kind=loaded.kind), 3),
         "run": run.folder.name,
     }
     folder = subfolder("adapters") / job.name

@@ -189,6 +189,21 @@ def test_stopped_and_resumed_it_ends_where_it_would_have(
     assert road.train([made], "parts", config, resume=True) == parts
 
 
+def test_an_adapter_is_trained_further(made: Path, tiny_llama: Path, tmp_path: Path) -> None:
+    start = time.perf_counter()
+    first = road.train([made], "first", load_config("smoke", changes(tiny_llama, epochs=3)))
+    assert 0 < first["train_s"] <= first["wall_s"] <= time.perf_counter() - start
+    config = load_config("smoke", changes(tiny_llama, epochs=1))
+    second = road.train([made], "second", config, begin="first")
+    began = second["validation"]["untrained"]["loss"]
+    assert began == pytest.approx(first["best_loss"], rel=0.02)  # it was kept in bfloat16
+    told = record_of(adapter_folder("second"))["begin"]
+    assert told["sha256"] == first["sha256"]
+    other = load_config("smoke", [*changes(tiny_llama), f"sft.model={tmp_path}"])
+    with pytest.raises(InputError, match=r"set sft\.model"):
+        road.train([made], "third", other, begin="first")
+
+
 def test_a_killed_training_goes_on(made: Path, tiny_llama: Path, home: Path) -> None:
     call = "from foretaste.app.cli import main; main()"
     words = [
