@@ -17,8 +17,8 @@ from foretaste.finetune.interest.knowledge import Knowledge
 from foretaste.finetune.interest.trainer import InterestTrainer
 from foretaste.finetune.runs import Estimate, Run, peak_mb
 from foretaste.finetune.towers.material import Material
-from foretaste.finetune.towers.measure import ndcg
 from foretaste.serving.interest import Interest, Record, catalogue_of
+from foretaste.serving.rules.ranking import ndcg
 
 _PROBED_CASES = 64  # validation cases that are timed before the start
 

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from foretaste.data.dataset import Dataset
 from foretaste.data.splits import Cases, Split
-from foretaste.finetune.towers.measure import best_weight, ndcg
+from foretaste.finetune.towers.measure import best_weight
 from foretaste.serving.interest import Interest
 from foretaste.serving.interest_mix import Mix, rules_read, with_embedding
 from foretaste.serving.interest_ranker import MixNet, MixRecord
-from foretaste.serving.rules.ranking import by_blocks
+from foretaste.serving.rules.ranking import by_blocks, ndcg
 from foretaste.serving.rules.recipes import Material
 from foretaste.serving.rules.select import chosen, sample
 from foretaste.serving.rules.words import item_words

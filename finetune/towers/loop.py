@@ -12,8 +12,8 @@ from foretaste.finetune.epochs import Epochs, Probe, timed
 from foretaste.finetune.runs import Estimate, Run, peak_mb
 from foretaste.finetune.towers.config import TowersConfig
 from foretaste.finetune.towers.material import Material
-from foretaste.finetune.towers.measure import ndcg
 from foretaste.finetune.towers.trainer import Trainer
+from foretaste.serving.rules.ranking import ndcg
 from foretaste.serving.towers import Record, Towers, catalogue_arrays
 
 _PROBED_CASES = 100  # validation cases that are timed before the start

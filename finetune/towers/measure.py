@@ -31,15 +31,6 @@ BETAS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)  # of the user's vectors b
 K = 10
 
 
-def ndcg(scorer: Scorer, cases: Cases, items: int) -> float:
-    """Mean NDCG@10 over all `items`, history dropped."""
-
-    def one_block(part: Cases) -> Any:
-        return _gains(scorer.scores(part.histories), part)
-
-    return float(np.concatenate(by_blocks(one_block, cases, items)).mean())
-
-
 def best_weight(
     rule: Scorer, model: Scorer, cases: Cases, items: int
 ) -> tuple[float, dict[float, float]]:

@@ -19,10 +19,11 @@ from foretaste.finetune.runs import Run, Stop, matmul_flops, open_run, peak_mb, 
 from foretaste.finetune.towers.config import TowersConfig
 from foretaste.finetune.towers.loop import Loop, probe
 from foretaste.finetune.towers.material import Material, read_material
-from foretaste.finetune.towers.measure import best_beta, best_weight, ndcg
+from foretaste.finetune.towers.measure import best_beta, best_weight
 from foretaste.finetune.towers.refit import refit
 from foretaste.serving.embedder import DEFAULT_EMBEDDER, Embedder, load_embedder
 from foretaste.serving.rules import recipes
+from foretaste.serving.rules.ranking import ndcg
 from foretaste.serving.rules.select import chosen, sample
 from foretaste.serving.rules.words import item_words
 from foretaste.serving.towers import (

@@ -15,7 +15,7 @@ from foretaste.data.histories import Histories
 from foretaste.data.splits import FittedOn, Split, leave_one_out, temporal
 from foretaste.data.store import load_dataset
 from foretaste.data.text import item_texts
-from foretaste.judge.ranking.baselines.ease import MOST, fit_ease
+from foretaste.judge.ranking.baselines.ease import MOST, choose_ease, fit_ease
 from foretaste.judge.ranking.baselines.sasrec import SasrecConfig, fit_sasrec
 from foretaste.judge.ranking.evaluate import Protocol, evaluate_ranking
 from foretaste.judge.ranking.run import CHOICE, SENTENCES, versions
@@ -149,11 +149,19 @@ def _methods(
     mix = mix_of(model, material, dataset.items)
     found = [*trained(dataset, material.histories, best), model, *([mix] if mix else [])]
     if "ease" in wanted and material.items <= MOST:
-        found.append(fit_ease(material.histories, material.items))
+        found.append(_ease(split, material, settings))
     if "sasrec" in wanted:
         found.append(_sasrec(split, material, settings))
     own = {method.name: method for method in found}
     return methods + [one for name, one in own.items() if name in (*wanted, "interest")]
+
+
+def _ease(split: Split, material: Material, settings: Settings) -> Scorer:
+    """EASE^R; fitted on more than train it takes the λ that validation chose there."""
+    alone = choose_ease(split.train, material.items, split.validation, settings.seed)
+    if settings.fitted_on == "train":
+        return alone
+    return fit_ease(material.histories, material.items, alone.weight)
 
 
 def _sasrec(split: Split, material: Material, settings: Settings) -> Scorer:

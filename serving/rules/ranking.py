@@ -15,7 +15,7 @@ from foretaste.data.histories import Histories
 from foretaste.data.progress import Meter
 from foretaste.data.splits import Cases
 from foretaste.serving.arithmetic import usable_cores
-from foretaste.serving.rules.base import Scores
+from foretaste.serving.rules.base import Scorer, Scores
 
 _Counts = NDArray[np.int64]
 _CELLS = 4_000_000  # scores held at once by one thread: 16 MB
@@ -114,3 +114,14 @@ def by_blocks(
             if progress:
                 progress.advance(len(part))
     return made
+
+
+def ndcg(scorer: Scorer, cases: Cases, items: int, k: int = 10) -> float:
+    """Mean NDCG@k of these cases over all `items`, history dropped."""
+
+    def one_block(part: Cases) -> NDArray[np.float64]:
+        scores = scorer.scores(part.histories)
+        drop_history(scores, part.histories, part.targets)
+        return standing(scores, part.targets).ndcg(k)
+
+    return float(np.concatenate(by_blocks(one_block, cases, items)).mean())

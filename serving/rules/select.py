@@ -15,7 +15,7 @@ from foretaste.data.files import locked, read_json, safe_name, subfolder, write_
 from foretaste.data.progress import Meter, meter
 from foretaste.data.splits import Cases, Split, leave_one_out
 from foretaste.serving.rules.base import Constants, FittedRule, Scorer, Scores, zscores
-from foretaste.serving.rules.ranking import by_blocks, drop_history, standing
+from foretaste.serving.rules.ranking import by_blocks, drop_history, ndcg, standing
 from foretaste.serving.rules.recipes import (
     ALPHAS,
     BLENDED,
@@ -166,14 +166,7 @@ class _Search:
         return texts[str(one["fields"])] == texts[str(other["fields"])]
 
     def _ndcg(self, name: str, constants: Constants) -> float:
-        rule = fit(name, constants, self.material)
-
-        def one_block(part: Cases) -> Any:
-            scores = rule.scores(part.histories)
-            drop_history(scores, part.histories, part.targets)
-            return standing(scores, part.targets).ndcg(10)
-
-        return float(np.concatenate(by_blocks(one_block, self.cases, self.material.items)).mean())
+        return ndcg(fit(name, constants, self.material), self.cases, self.material.items)
 
     def _blend(self, name: str) -> None:
         """Weight and decay of BM25 beside a rule whose own constants are found already."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from foretaste.finetune.interest.mixing import fit_mix
 from foretaste.finetune.interest.trainer import InterestTrainer, pairwise
 from foretaste.finetune.presets import presets
 from foretaste.judge.interest import run as judged
+from foretaste.judge.ranking.baselines.sasrec import SasrecConfig, fit_sasrec
 from foretaste.serving import interest as served
 from foretaste.serving.interest import load_interest, read_interest
 from foretaste.serving.interest_mix import mix_of, rules_read, with_embedding
@@ -195,6 +197,8 @@ def test_the_command_trains_publishes_and_evaluates(
 ) -> None:
     monkeypatch.setattr(command, "load_embedder", lambda name: embedder)
     monkeypatch.setattr(judged, "load_embedder", lambda name: embedder)
+    short = partial(fit_sasrec, config=SasrecConfig(dim=16, epochs=2))
+    monkeypatch.setattr(judged, "fit_sasrec", short)
     arguments = ["finetune", "interest", "--dataset", "tiny", "--preset", "smoke", "--json", "-"]
     arguments += ["--set", f"interest.base={base}", "--set", "interest.epochs=2"]
     done = CliRunner().invoke(cli, arguments)

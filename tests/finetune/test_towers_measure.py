@@ -7,7 +7,8 @@ import pytest
 
 from foretaste.data.histories import Histories
 from foretaste.data.splits import Cases
-from foretaste.finetune.towers.measure import BETAS, WEIGHTS, best_beta, best_weight, ndcg
+from foretaste.finetune.towers.measure import BETAS, WEIGHTS, best_beta, best_weight
+from foretaste.serving.rules.ranking import ndcg
 
 
 class _Fixed:

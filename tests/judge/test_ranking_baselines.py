@@ -5,15 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from foretaste.data.errors import InputError
 from foretaste.data.histories import Histories
 from foretaste.data.splits import Cases
-from foretaste.judge.ranking.baselines import sasrec
-from foretaste.judge.ranking.baselines.ease import MOST, fit_ease
+from foretaste.judge.ranking.baselines import ease, sasrec
+from foretaste.judge.ranking.baselines.ease import LAMBDAS, MOST, choose_ease, fit_ease
 from foretaste.judge.ranking.baselines.sasrec import SasrecConfig, fit_sasrec
 
-SMALL = SasrecConfig(dim=16, heads=1, dropout=0.0, negatives=8, batch=64, rate=0.01, epochs=12)
+SMALL = SasrecConfig(dim=16, heads=1, dropout=0.0, negatives=8, batch=64, rate=0.02, epochs=6)
 
 
 def test_ease_is_its_closed_form() -> None:
@@ -31,7 +33,34 @@ def test_ease_is_its_closed_form() -> None:
 
 def test_ease_refuses_a_catalogue_that_no_inverse_fits() -> None:
     with pytest.raises(InputError, match="EASE"):
-        fit_ease(Histories.from_lists([[0]]), MOST + 1)
+        fit_ease(Histories.from_lists([[0]]), MOST + 1, 1.0)
+    with pytest.raises(InputError, match="above 0"):
+        fit_ease(Histories.from_lists([[0]]), 1, 0.0)
+
+
+@pytest.mark.parametrize("best", LAMBDAS)
+def test_validation_chooses_the_weight_of_ease(
+    best: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def far(model: ease.Ease, cases: Cases, items: int) -> float:
+        return -abs(LAMBDAS.index(model.weight) - LAMBDAS.index(best))
+
+    monkeypatch.setattr(ease, "ndcg", far)
+    lists = Histories.from_lists([[0, 1], [1, 2]])
+    cases = Cases(np.arange(2), lists, np.array([2, 0], dtype=np.int32))
+    assert choose_ease(lists, 3, cases).weight == best
+    assert choose_ease(lists, 3, cases.take(np.arange(0))).weight == LAMBDAS[2]
+
+
+@given(st.integers(1, 40), st.integers(0, 99))
+@settings(max_examples=25, deadline=None)
+def test_the_inverse_is_one_whatever_the_stretches(size: int, seed: int) -> None:
+    x = np.random.default_rng(seed).normal(size=(size, size)).astype(np.float32)
+    matrix = x.T @ x + np.eye(size, dtype=np.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ease, "_STRETCH", 7)
+        found = ease._inverse(matrix.copy())
+    assert matrix @ found == pytest.approx(np.eye(size), abs=1e-3)
 
 
 def test_sasrec_learns_what_follows_and_is_trained_once(

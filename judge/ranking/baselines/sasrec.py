@@ -23,9 +23,11 @@ from foretaste.data.histories import Histories
 from foretaste.data.progress import meter
 from foretaste.data.splits import Cases
 from foretaste.serving.rules.base import Scores
-from foretaste.serving.rules.ranking import by_blocks, drop_history, standing
+from foretaste.serving.rules.ranking import ndcg
+from foretaste.serving.rules.select import sample
 
 _READ = 128  # histories of like length that are read at once
+_START = 0.02  # standard deviation of all weights at the start
 
 
 class SasrecConfig(BaseModel, frozen=True):
@@ -69,14 +71,23 @@ class _Net(nn.Module):  # type: ignore[misc]
         self.layers = nn.TransformerEncoder(layer, config.layers, enable_nested_tensor=False)
         self.norm = nn.LayerNorm(config.dim)
         self.dropout = nn.Dropout(config.dropout)
-        nn.init.normal_(self.items.weight, std=0.02)
-        nn.init.normal_(self.places.weight, std=0.02)
+        self._start()
 
     def forward(self, rows: Any, ages: Any) -> Any:
         """(b, t, dim) states after each event, from item rows and how many events are newer (b, t)."""
         x = self.dropout(self.items(rows) * self.items.embedding_dim**0.5 + self.places(ages))
         order = torch.arange(rows.shape[1])
         return self.norm(self.layers(x, mask=order[None] > order[:, None], is_causal=True))
+
+    def _start(self) -> None:
+        """Layers begin as small as the items' vectors: larger ones drown what an event is, and
+        the first ten epochs pass near popularity.
+        """
+        for name, value in self.named_parameters():
+            if value.ndim == 2:
+                nn.init.normal_(value, std=_START)
+            elif name.endswith("bias"):
+                nn.init.zeros_(value)
 
 
 @dataclass(frozen=True)
@@ -151,13 +162,15 @@ def _train(net: _Net, histories: Histories, validation: Cases | None, config: Sa
     optimizer = torch.optim.Adam(net.parameters(), lr=config.rate, betas=(0.9, 0.98))
     draw = np.random.default_rng(config.seed)
     best, best_epoch, state = -1.0, config.epochs, net.state_dict()
+    asked = sample(validation, config.cases, config.seed) if validation is not None else None
     with meter("Training SASRec", config.epochs, "epochs") as progress:
         for epoch in range(1, config.epochs + 1):
             _one_epoch(net, optimizer, histories, config, draw)
             progress.advance()
-            if validation is None:
+            if asked is None:
                 continue
-            found = _ndcg(Sasrec(net.eval(), config.newest, epoch), validation, config)
+            model = Sasrec(net.eval(), config.newest, epoch)
+            found = ndcg(model, asked, net.items.num_embeddings)
             if found > best:
                 best, best_epoch = found, epoch
                 state = {name: value.clone() for name, value in net.state_dict().items()}
@@ -207,22 +220,8 @@ def _padded(histories: Histories, chosen: NDArray[np.int64]) -> tuple[Any, Any]:
     return rows, np.maximum(lengths[:, None] - 1 - np.arange(rows.shape[1]), 0)
 
 
-def _ndcg(model: Sasrec, cases: Cases, config: SasrecConfig) -> float:
-    """Mean NDCG@10 of a sample of cases, history dropped."""
-    some = np.random.default_rng(config.seed).permutation(len(cases))[: config.cases]
-
-    def one_block(part: Cases) -> Any:
-        scores = model.scores(part.histories)
-        drop_history(scores, part.histories, part.targets)
-        return standing(scores, part.targets).ndcg(10)
-
-    asked = cases.take(np.sort(some))
-    found = by_blocks(one_block, asked, model.net.items.num_embeddings)
-    return float(np.concatenate(found).mean())
-
-
 def _key(histories: Histories, items: int, validation: Cases | None, config: SasrecConfig) -> str:
-    total = hashlib.sha256(f"sasrec 1 {items} {validation is None} {config}".encode())
+    total = hashlib.sha256(f"sasrec 2 {items} {validation is None} {config}".encode())
     total.update(np.ascontiguousarray(histories.rows).tobytes())
     total.update(np.ascontiguousarray(histories.offsets).tobytes())
     return total.hexdigest()[:16]
