@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,16 @@ from foretaste.data.progress import meter, note
 from foretaste.data.settings import groups_known, override
 from foretaste.judge.intent.cases import Asked, Which, asked_about
 from foretaste.judge.intent.figures import Hits, arm, hit_rates, hits, pair
-from foretaste.judge.intent.kept import arm_path, keep_arm, read_arm
+from foretaste.judge.intent.kept import arm_path, case_of, kept_arm, line_of
 from foretaste.judge.intent.lists import Written, of_arm, untrained
 from foretaste.serving.adapters import check_adapter
 from foretaste.serving.engine import EngineConfig, open_chat
 from foretaste.serving.merged import JOINT, merges
+from foretaste.serving.replicas import usual_replicas
 from foretaste.serving.shipped import adapter_folder, record_of
 
-AT_ONCE = 24
+AT_ONCE = 24  # people
+DEADLINE_S = 3600.0  # of a call: a slow machine is no reason to lose what was measured
 BASE, GROUNDED = "base", "grounded"
 PAIRS = (("sft", "base"), ("crs", "sft"), ("crs", "sum"), ("sum", "sft"))
 UNTRAINED = ("popular_categories", "own_categories", "rule_categories")
@@ -92,6 +95,8 @@ def run(settings: Settings) -> dict[str, Any]:
     asked = asked_about(settings.dataset, settings.users, settings.seed, config, settings.which)
     names = [*([BASE] if settings.base else []), *folders]
     engine = override(settings.engine, "engine", settings.changes)
+    if engine.endpoint is None and engine.engine == "vllm":
+        engine = engine.model_copy(update={"replicas": usual_replicas(engine)})
     found = _Found()
     lists = untrained(asked)
     for name, own in lists.items():
@@ -123,23 +128,32 @@ async def _arms(
     folders: dict[str, Path],
     found: _Found,
 ) -> None:
-    """The twins alone, then every arm of the model; arms that were measured before are read."""
-    await _arm(settings, asked, asked.tools, GROUNDED, found)
-    paths = {name: _path(settings, asked, engine, folders.get(name)) for name in names}
-    for name, path in paths.items():
-        if (written := read_arm(path)) is not None:
-            note(f"{name} was measured before; that is read again.")
-            _count(asked, found, name, written)
-    missing = [name for name in names if name not in found.written]
-    if not missing:
-        return
-    for one, arms in _engines(engine, {name: folders.get(name) for name in missing}):
-        async with open_chat(one) as chat:
+    """The twins alone, then every arm of the model; whoever was asked about before is read."""
+    cases = [case_of(user, n < settings.explained) for n, user in enumerate(asked.users)]
+    twins = await _arm(settings, asked, asked.tools, GROUNDED, {}, lambda *_: None)
+    _count(asked, found, GROUNDED, twins)
+    for one, arms in _engines(engine, {name: folders.get(name) for name in names}):
+        async with AsyncExitStack() as stack:
+            kept = {
+                name: stack.enter_context(
+                    kept_arm(_path(settings, asked, engine, folders.get(name)))
+                )
+                for name in arms
+            }
+            if any(case not in own.done for own in kept.values() for case in cases):
+                chat = await stack.enter_async_context(open_chat(one))
+                tools = asked.tools.with_model(chat)
+            else:
+                note(f"{', '.join(arms)}: measured before; that is read again.")
+                tools = asked.tools
             for name, adapter in arms.items():
-                config = asked.tools.config.model_copy(update={"adapter": adapter})
-                tools = replace(asked.tools, config=config).with_model(chat)
-                await _arm(settings, asked, tools, name, found)
-                keep_arm(paths[name], found.written[name])
+                update = {"adapter": adapter, "deadline_s": DEADLINE_S}
+                config = asked.tools.config.model_copy(update=update)
+                own = kept[name]
+                written = await _arm(
+                    settings, asked, replace(tools, config=config), name, own.done, own.add
+                )
+                _count(asked, found, name, written)
 
 
 def _engines(
@@ -166,7 +180,7 @@ def _engines(
 
 
 def _path(settings: Settings, asked: Asked, engine: EngineConfig, folder: Path | None) -> Path:
-    decides = settings.model_dump(include={"dataset", "users", "explained", "which", "seed"})
+    decides = settings.model_dump(include={"dataset", "which", "seed"})
     decides |= {"data": asked.tools.dataset.info.fingerprint, "rule": asked.tools.rule.name}
     decides |= {"agents": asked.tools.config.model_dump(mode="json", exclude={"adapter"})}
     decides |= {"merged": folder is not None and merges(engine)}
@@ -174,20 +188,31 @@ def _path(settings: Settings, asked: Asked, engine: EngineConfig, folder: Path |
     return arm_path(decides | {"adapter": check_adapter(folder, 256) if folder else None})
 
 
-async def _arm(settings: Settings, asked: Asked, tools: Tools, name: str, found: _Found) -> None:
-    """One arm on everybody."""
+async def _arm(
+    settings: Settings,
+    asked: Asked,
+    tools: Tools,
+    name: str,
+    done: Mapping[str, Written],
+    add: Callable[[dict[str, Any]], None],
+) -> list[Written]:
+    """One arm on everybody who is not `done` yet, each kept at once; everybody, in order."""
     places = asyncio.Semaphore(AT_ONCE if tools.model else 1)
-    explained = settings.explained if tools.model else 0
-    with meter(name, len(asked.users), "users") as progress:
+    made: dict[str, Written] = dict(done)
+    cases = [case_of(user, n < settings.explained) for n, user in enumerate(asked.users)]
+    left = [place for place, case in enumerate(cases) if case not in made]
+    with meter(name, len(left), "users") as progress:
 
-        async def one(number: int, user: str) -> Written:
+        async def one(place: int) -> None:
+            explain = place < settings.explained and tools.model is not None
             async with places:
-                made = await _ask(tools, user, number < explained, settings.seed)
+                written = await _ask(tools, asked.users[place], explain, settings.seed)
+            made[cases[place]] = written
+            await asyncio.to_thread(add, line_of(cases[place], written))
             progress.advance()
-            return made
 
-        everyone = [one(number, user) for number, user in enumerate(asked.users)]
-        _count(asked, found, name, list(await asyncio.gather(*everyone)))
+        await asyncio.gather(*(one(place) for place in left))
+    return [made[case] for case in cases]
 
 
 def _count(asked: Asked, found: _Found, name: str, written: list[Written]) -> None:

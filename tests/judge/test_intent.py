@@ -28,7 +28,7 @@ from foretaste.data.errors import InputError
 from foretaste.judge.intent import run as road
 from foretaste.judge.intent.cases import asked_about
 from foretaste.judge.intent.figures import arm, hit_rates, hits, pair
-from foretaste.judge.intent.kept import arm_path, keep_arm, read_arm
+from foretaste.judge.intent.kept import arm_path, case_of, kept_arm, line_of
 from foretaste.judge.intent.lists import LONGEST, Written, filled, of_arm, ranks, untrained
 from foretaste.serving.scripted_chat import ScriptedChat
 
@@ -122,13 +122,16 @@ def test_figures_of_an_arm_by_hand(cinema: str) -> None:
     assert told["duplicates"] == pytest.approx(1 / 3, abs=1e-3)
 
 
-def test_what_an_arm_wrote_is_kept(home: Path) -> None:
-    written = [Written((verdict("War"),), (tag("War"),), (Step(node="planner"),), 3.0)]
+def test_what_an_arm_wrote_is_kept_person_by_person(home: Path) -> None:
+    written = Written((verdict("War"),), (tag("War"),), (Step(node="planner"),), 3.0)
     path = arm_path({"a": 1})
-    assert read_arm(path) is None
-    keep_arm(path, written)
-    assert read_arm(path) == written
     assert arm_path({"a": 2}) != path
+    with kept_arm(path) as kept:
+        kept.add(line_of(case_of("ann", True), written))
+    with path.open("ab") as file:
+        file.write(b'{"case":"bob","verd')  # killed while it wrote
+    with kept_arm(path) as kept:
+        assert kept.done == {"ann explained": written}
 
 
 def test_the_command_asks_the_same_people_and_keeps_the_answers(
@@ -169,6 +172,11 @@ def test_the_command_asks_the_same_people_and_keeps_the_answers(
     again = json.loads(CliRunner().invoke(cli, [*words, "--json", "-"]).stdout)
     assert opened == [1]
     assert again["arms"]["base"]["hr@10"] == base["hr@10"]
+    asked = len(chat.asks)
+    words[words.index("6")] = "8"
+    more = CliRunner().invoke(cli, [*words, "--json", "-"])
+    assert json.loads(more.stdout)["users"] == 8
+    assert len(chat.asks) < 2 * asked, "only who is new is asked about"
 
 
 def test_a_wrong_call_is_one_sentence(cinema: str, refused: Any) -> None:
