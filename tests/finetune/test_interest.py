@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -332,3 +333,29 @@ def test_the_trainer_takes_the_same_steps_whenever_they_are_taken(
     assert one.step(batch) == other.step(batch)
     other.load(one.net.state_dict(), memory(one.optimizer), one.done)
     assert one.step(batch) == pytest.approx(other.step(batch))
+
+
+def test_the_ablation_gives_every_arm_the_same_steps_and_goes_on_where_it_stopped(
+    tiny, embedder, base: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks/interest_ablation.py"))
+    main, names = script["main"], script["main"].__globals__
+    monkeypatch.setitem(names, "load_embedder", lambda: embedder)
+    arguments = ["--dataset", "tiny", "--preset", "smoke", "--minutes", "9", "--json", "-"]
+    arguments += ["--set", f"interest.base={base}", "--set", "interest.epochs=2"]
+    monkeypatch.setattr("sys.argv", ["ablation", *arguments, "--arms", "action"])
+    main()
+    one = json.loads(capsys.readouterr().out)
+    monkeypatch.setattr("sys.argv", ["ablation", *arguments, "--arms", "action,both"])
+    monkeypatch.setitem(names, "epochs", lambda plan, options: 2)
+    main()
+    both = json.loads(capsys.readouterr().out)
+    assert one["epochs"] == both["epochs"] == 2
+    assert both["arms"]["action"] == one["arms"]["action"]  # not trained again
+    assert both["arms"]["both"]["steps"] == one["arms"]["action"]["steps"]
+    delta = both["arms"]["both"]["n@10"] - one["arms"]["action"]["n@10"]
+    assert both["pairs"]["both-action"]["n@10"]["delta"] == pytest.approx(delta, abs=1e-5)
+    assert "both-action hr@200" in script["table"](both)
+    monkeypatch.setattr("sys.argv", ["ablation", *arguments, "--arms", "neither"])
+    with pytest.raises(InputError, match="no arm 'neither'"):
+        main()
