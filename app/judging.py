@@ -216,7 +216,8 @@ async def _judge(stack: AsyncExitStack, call: RunCall, job: _Job[Case]) -> Judge
             judges.append(await asyncio.to_thread(_WITHOUT_MODEL[kind], name, job))
         else:
             raise InputError(
-                f"--judge expects agent, head:NAME, reward:NAME, rules or rules:HEAD, not {said!r}."
+                "--judge expects agent, head:NAME, reward:NAME, rules, rules:HEAD or cosine, not "
+                f"{said!r}."
             )
     return judges[0] if len(judges) == 1 else Panel(judges, job.rubric.excellent)
 
@@ -252,7 +253,16 @@ def _rules(name: str, job: _Job[Case]) -> Judge:
     return RulesJudge(Detectors(job.records.dataset), job.records, job.rubric.target, head)
 
 
+def _cosine(name: str, job: _Job[Case]) -> Judge:
+    """Nearness of sentence vectors, by the embedder that is named or the bundled one."""
+    from foretaste.judge.cosine import CosineJudge
+    from foretaste.serving.embedder import DEFAULT_EMBEDDER, load_embedder
+
+    return CosineJudge(load_embedder(name or DEFAULT_EMBEDDER), job.records)
+
+
 _WITHOUT_MODEL: dict[str, Callable[[str, _Job[Case]], Judge]] = {
+    "cosine": _cosine,
     "head": _head,
     "reward": _reward,
     "rules": _rules,

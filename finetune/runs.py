@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,9 @@ from foretaste.data.files import read_json, replacing, safe_name, subfolder, wri
 from foretaste.data.progress import note
 
 SETTINGS, STATE = "settings.json", "state.safetensors"
+ANSWERS = "[y/n]"  # ends a line that asks
 CURVE, RESULT = "curve.json", "result.json"
+_ASKING: ContextVar[bool] = ContextVar("asking", default=False)
 _SPARE = 0.9  # share of the free memory or disk that a training may take
 
 
@@ -45,13 +48,14 @@ class Estimate:
     disk_mb: float
 
     def check(self, folder: Path) -> None:
-        """Say what is expected, and refuse what cannot fit.
+        """Say what is expected, refuse what cannot fit, and ask where that is wanted.
 
         Args:
             folder: where it will be written.
 
         Raises:
             InputError: there is not enough free memory or disk.
+            KeyboardInterrupt: somebody was asked and did not say yes.
         """
         import psutil
 
@@ -72,6 +76,7 @@ class Estimate:
                 f"This training needs about {self.disk_mb:,.0f} MB of disk and {disk:,.0f} MB are "
                 "free; free some, or set FORETASTE_HOME to another disk."
             )
+        confirmed("Begin?")
 
 
 @dataclass(frozen=True)
@@ -159,6 +164,7 @@ def open_run(kind: str, name: str, settings: dict[str, Any], resume: bool) -> Ru
         )
     if not resume and folder.exists():
         if (folder / STATE).exists():
+            confirmed("An unfinished run of these settings would be given up. Begin anew?")
             note("An unfinished run of these settings is given up; --resume would have gone on.")
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -170,6 +176,24 @@ class Stop:
     """Whether somebody asked to stop."""
 
     asked = False
+
+
+def ask_first() -> None:
+    """From now on a training waits for a yes on standard input before it begins."""
+    _ASKING.set(True)
+
+
+def confirmed(question: str) -> None:
+    """Return at once where nobody wants to be asked, and after a yes where somebody does.
+
+    Raises:
+        KeyboardInterrupt: the answer was something else, or there was none.
+    """
+    if not _ASKING.get():
+        return
+    note(f"{question} {ANSWERS}")
+    if sys.stdin.readline().strip().casefold() not in ("y", "yes"):
+        raise KeyboardInterrupt
 
 
 @contextmanager

@@ -20,6 +20,19 @@ ResumeOption = Annotated[
 ]
 
 
+@group.callback()
+def before(
+    ask: Annotated[
+        bool, typer.Option("--ask", help="Say what it will take, and wait for y before it begins.")
+    ] = False,
+) -> None:
+    """Train models on a data set."""
+    if ask:
+        from foretaste.finetune.runs import ask_first
+
+        ask_first()
+
+
 @group.command("towers")
 def towers(
     dataset: DatasetOption,

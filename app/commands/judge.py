@@ -80,7 +80,7 @@ def run(
     judge: Annotated[
         list[str] | None,
         typer.Option(
-            help="agent, head:NAME, reward:NAME, rules or rules:HEAD; several make a panel."
+            help="agent, head:NAME, reward:NAME, rules, rules:HEAD or cosine; several are a panel."
         ),
     ] = None,
     samples: Annotated[

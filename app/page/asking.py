@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -31,6 +32,10 @@ class Fields:
     weather: str | None
     trend: str | None
     categories: list[str] | None
+    attributes: list[str] | None
+    low: float | None
+    high: float | None
+    allow: list[str] | None
     deny: list[str] | None
     again: bool
     explain: bool
@@ -40,13 +45,14 @@ class Fields:
         """The request.
 
         Raises:
-            InputError: nobody to recommend to, or a field that is too long.
+            InputError: nobody to recommend to, a field that is too long, or prices out of order.
         """
         history = tuple(self.chosen or ()) if self.who == HISTORY else None
         user = self.user if self.who == USER else None
         wish = _said(self.wish)
         if not user and not history and not wish:
             raise InputError("Choose a user, build a history, or write a wish.")
+        mode = self._mode()
         try:
             return Request(
                 user_id=user or None,
@@ -54,16 +60,31 @@ class Fields:
                 wish=wish or None,
                 n=int(self.n),
                 include_consumed=self.again,
-                filters=ItemFilter(
-                    categories=tuple(self.categories or ()), deny=tuple(self.deny or ())
-                ),
+                filters=self.filters(),
                 environment=self.environment(),
                 explain=self.explain,
-                mode=self._mode(),
+                mode=mode,
             )
         except ValidationError as error:
             first = error.errors()[0]
-            raise InputError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}.") from error
+            where = ".".join(map(str, first["loc"])) or "filters"
+            raise InputError(f"{where}: {first['msg']}.") from error
+
+    def filters(self) -> ItemFilter:
+        """Which items are allowed.
+
+        Raises:
+            ValidationError: the lowest price is above the highest.
+            InputError: an attribute that is not NAME: VALUE.
+        """
+        return ItemFilter(
+            categories=tuple(self.categories or ()),
+            attributes=_pairs(self.attributes or ()),
+            price_min=self.low,
+            price_max=self.high,
+            allow=tuple(self.allow) if self.allow else None,
+            deny=tuple(self.deny or ()),
+        )
 
     def environment(self) -> tuple[str, ...] | None:
         """The texts about the day, or None where nothing was set: what is known of it holds."""
@@ -76,6 +97,21 @@ class Fields:
         if self.mode not in MODES:
             raise InputError(f"The way is one of {', '.join(MODES)}, not {self.mode!r}.")
         return self.mode
+
+
+def _pairs(attributes: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Attribute → the values of it that were chosen.
+
+    >>> _pairs(["brand: OPI", "size: S", "brand: Acme"])
+    {'brand': ('OPI', 'Acme'), 'size': ('S',)}
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for one in attributes:
+        name, colon, value = one.partition(": ")
+        if not colon or not name.strip() or not value.strip():
+            raise InputError(f"An attribute is written as NAME: VALUE, not {one!r}.")
+        found[name] = (*found.get(name, ()), value)
+    return found
 
 
 def _said(field: str | None) -> str:

@@ -21,6 +21,7 @@ from foretaste.app.page import (
     training_tab,
 )
 from foretaste.app.page.desk import Desk
+from foretaste.data.files import subfolder
 
 PATH = "/app"
 VISITORS = 20  # who can be at work at the same time
@@ -67,6 +68,7 @@ def mount(app: FastAPI, desk: Desk, login: Callable[[str, str], bool] | None = N
         auth=login,
         show_error=False,
         max_file_size=UPLOAD,
+        allowed_paths=[str(subfolder("judged"))],  # what is offered for download
         ssr_mode=False,
         mcp_server=True,
         footer_links=[],

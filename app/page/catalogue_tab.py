@@ -7,20 +7,16 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
-from numpy.typing import NDArray
 
 from foretaste.app.api.service import Service
-from foretaste.app.page import finding, pieces
+from foretaste.app.page import finding, item_map, pieces
 from foretaste.app.page.desk import Desk
 from foretaste.app.page.faults import shown
-from foretaste.app.page.plots import on_the_page
 from foretaste.data.errors import InputError
 from foretaste.serving.index.base import Hits
 
 BOTH, MEANING, WORDS = "both", "meaning", "words"
 HEAD = ["item_id", "title", "categories", "score"]
-POINTS = 3_000  # items of a map
-COLOURED = 8  # categories with a colour of their own
 
 
 def tab(desk: Desk) -> None:
@@ -111,80 +107,32 @@ def _map(desk: Desk, dataset: gr.Dropdown) -> None:
     with gr.Accordion("Map of the items", open=False):
         gr.HTML(
             pieces.note(
-                "Each point is an item, placed by the two main directions of its vector; "
-                "a line joins what a user chose, oldest first."
+                "Each point is an item, placed by the two main directions of its vector. With a "
+                "user: diamonds are what they are interested in, a line joins what they chose."
             )
         )
-        user = gr.Textbox(label="A user's id (optional)", elem_id="map-user")
-        draw = gr.Button("Draw the map")
+        with gr.Row():
+            user = gr.Textbox(label="A user's id (optional)", elem_id="map-user")
+            own = item_map.spaces(desk.first.live.tools)
+            space = gr.Dropdown(own, value=own[0], label="Vectors of", elem_id="map-space")
+        draw = gr.Button("Draw the map", elem_id="draw-map")
         said, plot = gr.HTML(), gr.Plot(label="Items", visible=False)
 
-    async def drawn(name: str, user_id: str) -> tuple[str, Any]:
+    async def drawn(name: str, user_id: str, way: str) -> tuple[str, Any]:
         try:
-            service = await desk.service(name)
-            known = service.live.tools.dataset
-            if user_id.strip() and not known.knows(user_id.strip()):
+            tools = (await desk.service(name)).live.tools
+            if user_id.strip() and not tools.dataset.knows(user_id.strip()):
                 raise InputError(f"There is no user {user_id.strip()!r} here.")
-            figure = await asyncio.to_thread(figure_of, service, user_id.strip())
+            figure = await asyncio.to_thread(item_map.figure_of, tools, user_id.strip(), way)
         except Exception as error:  # noqa: BLE001 (said in the page)
             return shown(error), gr.update(visible=False)
         return "", gr.update(value=figure, visible=True)
 
-    draw.click(drawn, [dataset, user], [said, plot], api_visibility="private")
+    async def others(name: str) -> Any:
+        found = item_map.spaces((await desk.service(name)).live.tools)
+        return gr.update(choices=found, value=found[0])
 
-
-def figure_of(service: Service, user_id: str) -> Any:
-    """The map of at most `POINTS` items as a plotly figure, with a user's path if one is named."""
-    import plotly.graph_objects as go
-
-    tools = service.live.tools
-    dataset = tools.dataset
-    path = [dataset.row_of[e["item_id"]] for e in dataset.events_of(user_id) if e["item_id"]]
-    draw = np.random.default_rng(0).permutation(len(dataset.item_ids))[:POINTS]
-    rows = np.unique(np.concatenate([draw, np.array(path, dtype=np.int64)]))
-    places = plane(tools.vectors, rows)  # (n, 2)
-    at = {int(row): place for place, row in enumerate(rows)}
-    figure = go.Figure()
-    for name, own in _coloured(service, rows).items():
-        figure.add_scattergl(
-            x=places[own, 0],
-            y=places[own, 1],
-            mode="markers",
-            name=pieces.text(name, 30),
-            marker={"size": 5, "opacity": 0.7},
-            text=[pieces.text(dataset.titles[rows[i]], 60) for i in own],
-            hoverinfo="text",
-        )
-    if path:
-        line = places[[at[row] for row in path[-50:]]]
-        figure.add_scatter(
-            x=line[:, 0],
-            y=line[:, 1],
-            mode="lines+markers",
-            name="the user's path",
-            text=[pieces.text(dataset.titles[row], 60) for row in path[-50:]],
-            hoverinfo="text",
-            line={"color": "#b91c1c", "width": 2},
-        )
-    return on_the_page(figure, 520, 10, xaxis={"visible": False}, yaxis={"visible": False})
-
-
-def plane(vectors: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(n, 2) places of some items on the two main directions of their vectors."""
-    some = np.asarray(vectors[rows], dtype=np.float64)
-    some -= some.mean(axis=0)
-    _, directions = np.linalg.eigh(some.T @ some)  # the largest last
-    made: NDArray[np.float64] = some @ directions[:, -2:][:, ::-1]
-    return made
-
-
-def _coloured(service: Service, rows: NDArray[np.int64]) -> dict[str, list[int]]:
-    """Category → places of its items; the most common ones, and `others`."""
-    dataset = service.live.tools.dataset
-    first = [(dataset.categories_of(row) or ["–"])[-1] for row in rows.tolist()]
-    names, counts = np.unique(first, return_counts=True)
-    common = set(names[np.argsort(-counts)][:COLOURED].tolist())
-    found: dict[str, list[int]] = {}
-    for place, name in enumerate(first):
-        found.setdefault(name if name in common else "others", []).append(place)
-    return found
+    fields = [dataset, user, space]
+    draw.click(drawn, fields, [said, plot], api_visibility="private")
+    user.submit(drawn, fields, [said, plot], api_visibility="private")
+    dataset.change(others, dataset, space, api_visibility="private", show_progress="hidden")

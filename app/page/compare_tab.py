@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
 import gradio as gr
 
-from foretaste.app.page import comparing, pieces
+from foretaste.app.page import comparing, pieces, sides
 from foretaste.app.page.asking import MODES
-from foretaste.app.page.comparing import GROUNDED, MODEL, Met, Setting
-from foretaste.app.page.desk import Desk
+from foretaste.app.page.comparing import Figures, Met
+from foretaste.app.page.desk import Desk, each
 from foretaste.app.page.faults import shown
+from foretaste.app.page.sides import GROUNDED, MODEL, TEXT, VECTORS, Setting
 from foretaste.judge.objects import Preference
 
 MOST = 50  # people of a sample
+Update = tuple[Any, Any, Any]  # what is said, the figures, the lists
 _SAYS = {"first": "the first", "second": "the second", "tie": "neither: a tie"}
 
 
 def tab(desk: Desk) -> None:
     """Build the tab inside the `gr.Blocks` that is open."""
-    service = desk.first
-    answers = MODEL if service.engine.model else GROUNDED
+    answers = sides.answering(desk.first.engine.model is not None)
     with gr.Row():
-        first = _side("First", answers, MODES[0])
-        second = _side("Second", GROUNDED, MODES[0] if answers == MODEL else MODES[1])
+        first = _side("First", answers, answers[0], MODES[0])
+        second = _side("Second", answers, GROUNDED, MODES[0] if answers[0] == MODEL else MODES[1])
     with gr.Row():
         dataset = gr.Dropdown(desk.names(), value=desk.names()[0], label="Data set")
         user = gr.Textbox(label="A user's id (empty: a sample)", elem_id="compare-user")
@@ -41,10 +44,12 @@ def tab(desk: Desk) -> None:
     )
     table, lists = gr.HTML(), gr.HTML()
 
-    async def run(*values: Any) -> AsyncGenerator[tuple[Any, Any, Any]]:
-        sides = (Setting(*values[0:4]), Setting(*values[4:8]))
-        async for update in _compared(desk, sides, *values[8:]):
-            yield update
+    async def run(visitor: gr.Request, *values: Any) -> AsyncGenerator[Update]:
+        pair = (Setting(*values[0:4]), Setting(*values[4:8]))
+        made = _compared(desk, pair, *values[8:])
+        async with aclosing(each(desk, visitor.session_hash or "", made)) as updates:
+            async for update in updates:
+                yield update
 
     running = go.click(
         run,
@@ -55,29 +60,36 @@ def tab(desk: Desk) -> None:
         api_visibility="private",
     )
     stop.click(
-        lambda: pieces.note("Stopped."), None, said, cancels=[running], api_visibility="private"
+        lambda: pieces.note("Stopped; nothing works for you any more."),
+        None,
+        said,
+        cancels=[running],
+        api_visibility="private",
     )
 
 
-def _side(name: str, answers: str, mode: str) -> list[Any]:
+def _side(name: str, answers: list[str], chosen: str, mode: str) -> list[Any]:
     with gr.Column(min_width=280):
         gr.Markdown(f"### {name}")
+        own = {"allow_custom_value": True}
         return [
-            gr.Radio([MODEL, GROUNDED], value=answers, label=f"{name}: who answers"),
+            gr.Dropdown(
+                answers, value=chosen, label=f"{name}: who answers (or NAME@http://…/v1)", **own
+            ),
             gr.Radio(list(MODES), value=mode, label=f"{name}: the way to the tags"),
-            gr.Textbox(label=f"{name}: adapter (optional)"),
-            gr.Radio(["text", "vectors"], value="text", label=f"{name}: items in prompts as"),
+            gr.Dropdown(sides.adapters(), value=sides.OWN, label=f"{name}: adapter", **own),
+            gr.Radio([TEXT, VECTORS], value=TEXT, label=f"{name}: items in prompts as"),
         ]
 
 
 async def _compared(
     desk: Desk,
-    sides: tuple[Setting, Setting],
+    pair: tuple[Setting, Setting],
     dataset: str,
     user: str | None,
     count: float,
     judged: bool,
-) -> AsyncGenerator[tuple[Any, Any, Any]]:
+) -> AsyncGenerator[Update]:
     met: list[Met] = []
     words: list[Preference] = []
     yield pieces.note("Starting …"), "", ""
@@ -85,14 +97,16 @@ async def _compared(
         service = await desk.service(dataset)
         named = (user or "").strip()
         users = [named] if named else comparing.sampled(service, int(count))
-        async with aclosing(comparing.compared(service, sides, users)) as people:
+        began = time.monotonic()
+        async with aclosing(comparing.compared(service, pair, users)) as people:
             async for one in people:
                 met.append(one)
                 if judged:
                     words.append(await comparing.preferred(service, one))
-                line = f"{len(met)} of {len(users)} people are compared."
-                found = comparing.figures(service, met)
-                yield pieces.note(line + verdict(words)), _table(found), _lists(service, met)
+                found = await asyncio.to_thread(comparing.figures, service, met, words)
+                spent = time.monotonic() - began
+                line = pieces.progress(len(met), len(users), spent, "people are compared")
+                yield line + verdict(words), _table(found), _lists(service, met)
     except Exception as error:  # noqa: BLE001 (said in the page)
         yield shown(error), gr.skip(), gr.skip()
 
@@ -105,10 +119,10 @@ def verdict(words: list[Preference]) -> str:
     unread = sum(one.better is None for one in words)
     parts = [f"{number} times {_SAYS[name]}" for name, number in counts.items() if number]
     parts += [f"{unread} times it could not be read"] if unread else []
-    return f" The judge prefers {', '.join(parts)}."
+    return pieces.note(f"The judge prefers {', '.join(parts)}.")
 
 
-def _table(found: dict[str, tuple[float, float, float, Any]]) -> str:
+def _table(found: Figures) -> str:
     rows = [
         (
             pieces.text(name),

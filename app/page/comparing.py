@@ -4,54 +4,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, replace
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from foretaste.agents.objects import Request
 from foretaste.agents.recommend import recommend
-from foretaste.agents.retrieval.tools import Tools
 from foretaste.app.api.service import Service
+from foretaste.app.page.sides import Setting
 from foretaste.data.errors import InputError
 from foretaste.judge.agent import AgentJudge
 from foretaste.judge.batch.recommended import cases_of, whole
 from foretaste.judge.config import JudgeConfig
 from foretaste.judge.graph import Bench
-from foretaste.judge.objects import Pair, Preference
+from foretaste.judge.objects import PREFERENCE, Pair, Preference
 from foretaste.judge.ranking.bootstrap import interval, resampled_means
 from foretaste.judge.ranking.lists import diversity
 from foretaste.judge.records import Records
 from foretaste.judge.rubric import load_rubric
 
-MODEL, GROUNDED = "language model", "grounded, without the model"
 FIGURES = ("hit@10", "ndcg@10", "diversity", "seconds", "tokens read", "tokens written")
+JUDGED = "the judge's points"
 RESAMPLES = 1000
 N = 10
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One side of a comparison: who answers, on which way, with which adapter, from which form."""
-
-    answers: str
-    mode: Any
-    adapter: str
-    entities: Any
-
-    def over(self, service: Service) -> Tools:
-        """The tools of a service under this setting.
-
-        Raises:
-            InputError: the model is wanted and there is none.
-        """
-        tools = service.live.tools.with_model(service.engine.model)
-        if self.answers == GROUNDED:
-            return tools.with_model(None)
-        if tools.model is None:
-            raise InputError("This server has no model; compare grounded ways, or start one.")
-        changes = {"adapter": self.adapter.strip() or None, "entities": self.entities}
-        return replace(tools, config=tools.config.model_copy(update=changes))
 
 
 @dataclass(frozen=True)
@@ -88,21 +65,24 @@ async def compared(
 ) -> AsyncGenerator[Met]:
     """Each user under both settings, one after the other; their newest item is kept out.
 
+    Models of their own are loaded before the first and let go of after the last.
+
     Raises:
         ForetasteError: a setting cannot be run.
     """
-    tools = [side.over(service) for side in sides]
-    for user_id in users:
-        events = [one["item_id"] for one in service.live.tools.dataset.events_of(user_id)]
-        items = [item_id for item_id in events if item_id is not None]
-        if len(items) < 2:
-            raise InputError(f"User {user_id} has fewer than two events.")
-        made = []
-        for side, own in zip(sides, tools, strict=True):
-            request = Request(history=tuple(items[:-1]), n=N, mode=side.mode, explain=False)
-            async with asyncio.timeout(service.config.deadline_s), service.gate.admitted():
-                made.append(await recommend(own, request))
-        yield Met(user_id, items[-1], (made[0], made[1]))
+    async with AsyncExitStack() as stack:
+        tools = [await side.over(service, stack) for side in sides]
+        for user_id in users:
+            events = [one["item_id"] for one in service.live.tools.dataset.events_of(user_id)]
+            items = [item_id for item_id in events if item_id is not None]
+            if len(items) < 2:
+                raise InputError(f"User {user_id} has fewer than two events.")
+            made = []
+            for side, own in zip(sides, tools, strict=True):
+                request = Request(history=tuple(items[:-1]), n=N, mode=side.mode, explain=False)
+                async with asyncio.timeout(service.config.deadline_s), service.gate.admitted():
+                    made.append(await service.workshop.run(recommend(own, request)))
+            yield Met(user_id, items[-1], (made[0], made[1]))
 
 
 async def preferred(service: Service, met: Met) -> Preference:
@@ -123,15 +103,29 @@ async def preferred(service: Service, met: Met) -> Preference:
     return await AgentJudge(bench).compare(pair)
 
 
-def figures(service: Service, met: list[Met]) -> dict[str, tuple[float, float, float, Any]]:
-    """Figure → mean of the first, of the second, second minus first, and its 95 % interval."""
+Figures = dict[str, tuple[float, float, float, Any]]
+
+
+def figures(service: Service, met: list[Met], words: list[Preference]) -> Figures:
+    """Figure → mean of the first, of the second, second minus first, and its 95 % interval.
+
+    Args:
+        service: of the data set.
+        met: the people so far.
+        words: the judge's on each of them, where it was asked: a preferred list gets a point, a tie
+            half a point for each; what could not be read is left out.
+    """
     rows = np.array([[_of(service, one, side) for side in (0, 1)] for one in met])  # (n, 2, f)
-    people = np.arange(len(met))
-    found = {}
-    for place, name in enumerate(FIGURES):
-        first, second = rows[:, 0, place], rows[:, 1, place]
+    named = {name: rows[:, :, place] for place, name in enumerate(FIGURES)}
+    points = [PREFERENCE[one.better] for one in words if one.better is not None]
+    if points:
+        named[JUDGED] = np.array([[point, 1 - point] for point in points])
+    found: Figures = {}
+    for name, pairs in named.items():
+        first, second = pairs[:, 0], pairs[:, 1]
+        people = np.arange(len(pairs))
         means = resampled_means((second - first)[:, None], people, RESAMPLES, 0)[:, 0]
-        span = interval(means) if len(met) > 1 else None
+        span = interval(means) if len(pairs) > 1 else None
         found[name] = (first.mean(), second.mean(), (second - first).mean(), span)
     return found
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from foretaste.agents.objects import Request
 from foretaste.agents.recommend import Event
 from foretaste.app.api.service import Service
 from foretaste.data.store import list_datasets
+
+Made = TypeVar("Made")
 
 
 @dataclass
@@ -76,8 +78,6 @@ async def steps(
 ) -> AsyncGenerator[Event]:
     """The events of one run as they come; the last is ("result", the whole result).
 
-    Ends its work when it is closed, and ends early when the visitor leaves: nobody waits for it.
-
     Args:
         desk: told what is under way.
         session: of the visitor.
@@ -87,20 +87,53 @@ async def steps(
     Raises:
         ForetasteError: what went wrong.
     """
-    made: asyncio.Queue[Event | None] = asyncio.Queue()
-    request_id = uuid.uuid4().hex
-    work: asyncio.Task[dict[str, Any]] = asyncio.create_task(
-        service.recommend(
-            request, request_id, lambda node, update: made.put_nowait((node, update)), traced=True
-        )
-    )
+
+    async def run(tell: Callable[[Event], None]) -> None:
+        def step(node: str, made: Mapping[str, Any]) -> None:
+            tell((node, made))
+
+        made = await service.recommend(request, uuid.uuid4().hex, step, traced=True)
+        tell(("result", made))
+
+    async with aclosing(under_way(desk, session, run)) as events:
+        async for event in events:
+            yield event
+
+
+async def each(desk: Desk, session: str, made: AsyncGenerator[Made]) -> AsyncGenerator[Made]:
+    """What a generator makes, its work ended with the visitor; see `under_way`."""
+
+    async def run(tell: Callable[[Made], None]) -> None:
+        async with aclosing(made) as values:
+            async for value in values:
+                tell(value)
+
+    async with aclosing(under_way(desk, session, run)) as values:
+        async for value in values:
+            yield value
+
+
+async def under_way(
+    desk: Desk, session: str, run: Callable[[Callable[[Made], None]], Coroutine[Any, Any, None]]
+) -> AsyncGenerator[Made]:
+    """What `run` tells, as it comes.
+
+    Its work ends when this is closed (Stop), and when the visitor leaves: nobody waits for it.
+
+    Args:
+        desk: told what is under way.
+        session: of the visitor.
+        run: does the work; what it raises is raised here.
+    """
+    made: asyncio.Queue[tuple[Made] | None] = asyncio.Queue()
+    work = asyncio.create_task(run(lambda value: made.put_nowait((value,))))
     desk.working(session, work)
     work.add_done_callback(lambda _: made.put_nowait(None))
     try:
-        while (step := await made.get()) is not None:
-            yield step
+        while (told := await made.get()) is not None:
+            yield told[0]
         if not work.cancelled():
-            yield "result", work.result()
+            work.result()
     finally:
         work.cancel()
         with suppress(asyncio.CancelledError, Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 
 from foretaste.app.api.service import Service
 from foretaste.data.dataset import Dataset
@@ -64,6 +65,25 @@ def categories(dataset: Dataset, most: int = 300) -> list[str]:
         return []
     counted = exploded.value_counts(sort=True)
     return sorted(counted["categories"].head(most).to_list())
+
+
+def attributes(dataset: Dataset, most: int = 300) -> list[str]:
+    """`name: value` of the attributes that several items share, the most common ones, by name.
+
+    What each item has of its own (a number, a code) tells nothing and is left out.
+    """
+    pairs = dataset.items["attributes"].explode().drop_nulls()
+    if pairs.is_empty():
+        return []
+    counted = pairs.struct.unnest().group_by("name", "value").len().filter(pl.col("len") > 1)
+    common = counted.sort("len", "name", "value", descending=[True, False, False]).head(most)
+    return sorted(f"{name}: {value}" for name, value, _ in common.iter_rows())
+
+
+def prices(dataset: Dataset) -> tuple[float, float] | None:
+    """The lowest and the highest price; None for a catalogue without prices."""
+    known = dataset.items["price"].drop_nulls()
+    return None if known.is_empty() else (float(known.min()), float(known.max()))  # type: ignore[arg-type]
 
 
 def _user(dataset: Dataset, user_id: str) -> str:

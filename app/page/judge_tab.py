@@ -1,112 +1,158 @@
-"""Tab 3: judge a file of answers, look at the verdicts, mark the same rows blindly, and compare."""
+"""Tab 3: judge a file of answers and look at the verdicts; `label_form.py` marks the same rows."""
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
 import gradio as gr
 
-from foretaste.app.page import judging, pieces
-from foretaste.app.page.desk import Desk
+from foretaste.app.page import judging, label_form, pieces
+from foretaste.app.page.desk import Desk, each
 from foretaste.app.page.faults import shown
-from foretaste.data.errors import InputError
 from foretaste.judge.batch.saved import Record
-from foretaste.judge.objects import TIERS, Case, Tier
-from foretaste.judge.rubric import SHIPPED, load_rubric
+from foretaste.judge.objects import MARKS, TIERS
+from foretaste.judge.rubric import SHIPPED
 
 HEAD = ["id", "answer", "tier", "score", "dimensions"]
 FILES = [".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet"]
-MEANS = {"S": "excellent", "A": "acceptable", "B": "has a defect"}
-_KEYS = """() => {
-  if (window.ftKeys) return;
-  window.ftKeys = true;
-  document.addEventListener("keydown", (event) => {
-    if (["INPUT", "TEXTAREA"].includes(event.target.tagName) || event.ctrlKey || event.metaKey) return;
-    const own = {"1": "#mark-S button, button#mark-S", "2": "#mark-A button, button#mark-A",
-                 "3": "#mark-B button, button#mark-B"}[event.key];
-    const button = own && document.querySelector(own);
-    if (button && button.offsetParent) button.click();
-  });
-}"""
+ALL, UNREAD, NEGATIVE = "all", "not readable", "negative: "
+Update = tuple[Any, Any, Any, Any, Any]
 
 
 def tab(desk: Desk) -> None:
     """Build the tab inside the `gr.Blocks` that is open."""
-    sheet: gr.State = gr.State(None)
+    verdicts_in: gr.State = gr.State(None)  # path of the verdicts that are shown
     with gr.Row():
         with gr.Column(scale=1, min_width=280):
-            file = gr.File(label="Answers", file_types=FILES, type="filepath")
+            file = gr.File(label="Answers", file_types=FILES, type="filepath", height=140)
             gr.HTML(
                 pieces.note(
-                    "Results of foretaste recommend, or a table with a column answer (and, where "
-                    "there are any, id, context, history, user_id)."
+                    "Results of foretaste recommend, or a table (JSONL, CSV, Parquet) with a column "
+                    "answer and, where there are any, id, context, history, user_id."
                 )
             )
             rubric = gr.Dropdown(list(SHIPPED), value="explanation", label="Rubric")
-            judge = gr.Dropdown(judging.judges(), value=judging.AGENT, label="Judge")
+            with gr.Accordion("A rubric of your own", open=False):
+                own = gr.File(label="Rubric (TOML)", file_types=[".toml"], type="filepath")
+            choices = judging.judges()
+            chosen = choices[0] if desk.first.engine.model else judging.RULES
+            judge = gr.Dropdown(choices, value=chosen, label="Judge")
+            dataset = gr.Dropdown(
+                desk.names(), value=desk.names()[0], label="Data set (tells history and facts)"
+            )
             with gr.Row():
                 go = gr.Button("Judge", variant="primary", elem_id="judge")
                 stop = gr.Button("Stop", elem_id="stop-judging")
         with gr.Column(scale=2, min_width=300):
             said = gr.HTML(pieces.note("Choose a file, then judge it or mark it yourself."))
+            show = gr.Dropdown([ALL], value=ALL, label="Show", visible=False, elem_id="show")
             verdicts = gr.Dataframe(
                 headers=HEAD, datatype="str", label="Verdicts", interactive=False, wrap=True
             )
-            one = gr.HTML()
-            with gr.Row():
-                down = gr.DownloadButton("Download the verdicts", interactive=False)
+            one = gr.HTML(elem_id="verdict")
+            down = gr.DownloadButton("Download the verdicts", interactive=False)
+
+    async def run(visitor: gr.Request, *values: Any) -> AsyncGenerator[Update]:
+        made = _judged(desk, *values)
+        async with aclosing(each(desk, visitor.session_hash or "", made)) as updates:
+            async for update in updates:
+                yield update
+
+    private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     running = go.click(
-        _judge(desk),
-        [file, rubric, judge],
-        [said, verdicts, sheet, down],
+        run,
+        [file, rubric, own, judge, dataset],
+        [said, verdicts, verdicts_in, down, show],
         concurrency_limit=4,
-        show_progress="hidden",
-        api_visibility="private",
+        **private,
     )
-    stop.click(
-        lambda: pieces.note("Stopped; what was judged is kept, and Judge goes on from there."),
-        None,
-        said,
-        cancels=[running],
-        api_visibility="private",
+    stopped = "Stopped; what was judged is kept, and Judge goes on from there."
+    stop.click(lambda: pieces.note(stopped), None, said, cancels=[running], **private)
+    verdicts.select(_looked, verdicts_in, one, **private)
+    show.input(_shown, [verdicts_in, show], verdicts, **private)
+    label_form.form(file, rubric, own, verdicts_in)
+
+
+async def _judged(
+    desk: Desk, path: str | None, rubric: str, own: str | None, judge: str, dataset: str
+) -> AsyncGenerator[Update]:
+    keep: tuple[Any, ...] = (gr.skip(), gr.skip(), gr.skip(), gr.skip())
+    yield pieces.note("Reading …"), *keep
+    try:
+        sheet = await asyncio.to_thread(judging.sheet_of, path, rubric, own)
+        service = await desk.service(dataset)
+        who = await asyncio.to_thread(judging.judge_of, service, sheet.rubric, judge)
+        began, before = time.monotonic(), None
+        async with aclosing(judging.judged(sheet, who)) as counts:
+            async for count in counts:
+                before = count if before is None else before
+                spent = (time.monotonic() - began) * count / max(count - before, 1)
+                yield pieces.progress(count, len(sheet.cases), spent, "are judged"), *keep
+        target = str(sheet.verdicts(who.made_of))
+        records = judging.records_of(target)
+    except Exception as error:  # noqa: BLE001 (said in the page)
+        yield shown(error), *keep
+        return
+    ready = gr.update(value=target, interactive=True)
+    menu = gr.update(choices=views(records), value=ALL, visible=True)
+    yield summary(records), [row_of(record) for record in records], target, ready, menu
+
+
+def views(records: list[Record]) -> list[str]:
+    """Ways to look at a part of the verdicts."""
+    tiers = [f"tier {tier}" for tier in TIERS if any(one.tier == tier for one in records)]
+    poor = dict.fromkeys(
+        f"{NEGATIVE}{verdict.dimension}"
+        for one in records
+        for verdict in one.verdicts
+        if verdict.mark == "negative"
     )
-    verdicts.select(_looked, [sheet, judge], one, api_visibility="private")
-    _people(sheet, file, rubric, judge)
+    return [ALL, *tiers, *([UNREAD] if any(one.faults for one in records) else []), *poor]
 
 
-def _judge(desk: Desk) -> Any:
-    async def run(
-        path: str | None, rubric: str, judge: str
-    ) -> AsyncGenerator[tuple[Any, Any, Any, Any]]:
-        yield pieces.note("Reading …"), gr.skip(), gr.skip(), gr.skip()
-        try:
-            sheet = judging.sheet_of(path, rubric)
-            who = judging.judge_of(desk.first, rubric, judge)
-            async with aclosing(judging.judged(sheet, who, judge)) as counts:
-                async for count in counts:
-                    line = f"{count} of {len(sheet.cases)} are judged …"
-                    yield pieces.note(line), gr.skip(), sheet, gr.skip()
-            records = judging.records_of(sheet, judge)
-        except Exception as error:  # noqa: BLE001 (said in the page)
-            yield shown(error), gr.skip(), gr.skip(), gr.skip()
-            return
-        ready = gr.update(value=str(sheet.verdicts(judge)), interactive=True)
-        yield summary(records), [row_of(record) for record in records], sheet, ready
+def chosen(records: list[Record], view: str) -> list[Record]:
+    """The verdicts of one of `views`."""
+    if view == UNREAD:
+        return [one for one in records if one.faults]
+    if view.startswith(NEGATIVE):
+        bad = view.removeprefix(NEGATIVE)
+        return [
+            one
+            for one in records
+            if any(v.dimension == bad and v.mark == "negative" for v in one.verdicts)
+        ]
+    return [one for one in records if view == ALL or view == f"tier {one.tier}"]
 
-    return run
+
+def _shown(path: str | None, view: str) -> list[list[str]]:
+    return [row_of(record) for record in chosen(judging.records_of(path), view)]
 
 
 def summary(records: list[Record]) -> str:
-    """How many of each tier, what could not be read, and what it cost."""
+    """How many of each tier, what could not be read, what it cost, and the marks by dimension."""
     tiers = ", ".join(f"{sum(one.tier == tier for one in records)} {tier}" for tier in TIERS)
     unread = sum(bool(one.faults) for one in records)
     tokens = sum(one.spent.prompt + one.spent.completion for one in records)
-    return pieces.note(
+    scores = [one.score for one in records if one.score is not None]
+    if not any(one.tier for one in records) and scores:
+        tiers = f"scores alone, {sum(scores) / len(scores):.3f} on average"
+    line = pieces.note(
         f"{len(records)} judged: {tiers}; {unread} could not be read and count as neither; "
         f"{tokens:,} tokens. Choose a row to read its verdict."
     )
+    counts: dict[str, dict[str, int]] = {}
+    for one in records:
+        for verdict in one.verdicts:
+            own = counts.setdefault(verdict.dimension, dict.fromkeys(MARKS, 0))
+            own[verdict.mark] += 1
+    rows = [
+        (pieces.text(name), *(str(own[mark]) for mark in MARKS)) for name, own in counts.items()
+    ]
+    return line + (pieces.table(("dimension", *MARKS), rows) if rows else "")
 
 
 def row_of(record: Record) -> list[str]:
@@ -121,12 +167,10 @@ def row_of(record: Record) -> list[str]:
     ]
 
 
-def _looked(sheet: judging.Sheet | None, judge: str, event: gr.SelectData) -> str:
+def _looked(path: str | None, event: gr.SelectData) -> str:
     try:
-        if sheet is None:
-            return ""
         name = str(event.row_value[0])
-        found = next(one for one in judging.records_of(sheet, judge) if one.id == name)
+        found = next(one for one in judging.records_of(path) if one.id == name)
     except Exception as error:  # noqa: BLE001 (said in the page)
         return shown(error)
     return told(found)
@@ -144,71 +188,3 @@ def told(record: Record) -> str:
         rows.append(tuple(map(pieces.text, (fault.dimension, "unreadable", fault.reason, ""))))
     answer = pieces.text(" / ".join(record.answer))
     return f"<p>{answer}</p>" + pieces.table(("dimension", "mark", "why", "evidence"), rows)
-
-
-def _people(sheet: gr.State, file: gr.File, rubric: gr.Dropdown, judge: gr.Dropdown) -> None:
-    """Blind labelling: a row at a time, without the verdict; keys 1, 2, 3 or the buttons."""
-    with gr.Accordion("Mark the same rows yourself, blindly", open=False):
-        begin = gr.Button("Begin or go on", elem_id="label")
-        current: gr.State = gr.State(None)
-        row = gr.HTML()
-        with gr.Row(visible=False) as buttons:
-            made = {
-                tier: gr.Button(f"{key}: {tier}, {MEANS[tier]}", elem_id=f"mark-{tier}")
-                for key, tier in enumerate(TIERS, 1)
-            }
-        agrees = gr.HTML()
-    outputs = [sheet, current, row, buttons, agrees]
-
-    def begun(path: str | None, name: str, by: str) -> tuple[Any, ...]:
-        try:
-            own = judging.sheet_of(path, name)
-            return own, *_next(own, by)
-        except Exception as error:  # noqa: BLE001 (said in the page)
-            return None, None, shown(error), gr.update(visible=False), ""
-
-    begin.click(begun, [file, rubric, judge], outputs, api_visibility="private")
-    gr.on(None, None, None, None, js=_KEYS, api_visibility="private")
-    for tier, button in made.items():
-        button.click(_marks(tier), [sheet, current, judge], outputs[1:], api_visibility="private")
-
-
-def _marks(tier: Tier) -> Any:
-    def marks(sheet: judging.Sheet | None, case_id: str | None, by: str) -> tuple[Any, ...]:
-        try:
-            if sheet is None or case_id is None:
-                raise InputError("Press Begin first.")
-            judging.mark(sheet, case_id, tier)
-            return _next(sheet, by)
-        except Exception as error:  # noqa: BLE001 (said in the page)
-            return case_id, shown(error), gr.skip(), gr.skip()
-
-    return marks
-
-
-def _next(sheet: judging.Sheet, judge: str) -> tuple[Any, ...]:
-    """The next row without a mark, and how far people and judge agree so far."""
-    marks = judging.marked(sheet)
-    left = [case for case in sheet.cases if case.id not in marks]
-    found = judging.agreement(marks, judging.records_of(sheet, judge))
-    line = f"{len(marks)} of {len(sheet.cases)} rows are marked."
-    if found:
-        line += (
-            f" On {found['n']} rows that the judge read too: the same tier {found['same']:.0%}, "
-            f"quadratic κ {found['kappa_quadratic']:.2f}."
-        )
-    told = pieces.note(line)
-    if not left:
-        return None, pieces.note("All rows are marked."), gr.update(visible=False), told
-    return left[0].id, _blind(left[0], sheet.rubric), gr.update(visible=True), told
-
-
-def _blind(case: Case, rubric: str) -> str:
-    """What a person sees of one row: all but what the judge said."""
-    parts = [f"<p><strong>{pieces.text(' / '.join(case.answer))}</strong></p>"]
-    for name, lines in (("context", case.context), ("history", case.history[-10:])):
-        if lines:
-            parts.append(f'<p class="ft-who">{name}</p>{pieces.chips(lines)}')
-    questions = "; ".join(one.question for one in load_rubric(rubric).dimensions)
-    parts.append(pieces.note(questions))
-    return f'<section class="ft-box" aria-live="polite">{"".join(parts)}</section>'

@@ -1,20 +1,17 @@
-"""Behind the Judge tab: a file of answers judged row by row, and people's own marks of the same rows."""
+"""Behind the Judge tab: a file of answers judged row by row by whichever judge was chosen."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from foretaste.app.api.service import Service
-from foretaste.data.appended import appended
 from foretaste.data.errors import InputError
 from foretaste.data.files import home, subfolder
 from foretaste.judge.agent import AgentJudge
@@ -22,89 +19,98 @@ from foretaste.judge.batch.cases import CaseFile, checked
 from foretaste.judge.batch.run import Prices, judge_all, judgements
 from foretaste.judge.batch.saved import Record, read_records, record_of
 from foretaste.judge.config import JudgeConfig
+from foretaste.judge.cosine import CosineJudge
 from foretaste.judge.graph import Bench
-from foretaste.judge.objects import TIERS, Case, Judge, Tier
-from foretaste.judge.people.agreement import confusion, kappa
+from foretaste.judge.objects import Case, Judge, Rubric
 from foretaste.judge.people.head import HeadJudge, load_head
+from foretaste.judge.probes.detectors import Detectors
 from foretaste.judge.records import Records
 from foretaste.judge.rubric import load_rubric
+from foretaste.judge.rules import RulesJudge
 
 AGENT = "agents on this server's model"
+RULES = "rules over the data set"
+COSINE = "cosine of sentence vectors"
+HEAD = "head: "  # before the name of a trained one
 SIMULTANEOUS = 8
 _LOOK_S = 0.5
 _BLOCK = 1 << 20
 
 
 def judges() -> list[str]:
-    """Judges that can be chosen: the agents, and every trained head."""
+    """Judges that can be chosen: agents, rules, cosine, and every trained head."""
     heads = sorted(path.parent.name for path in (home() / "judges").glob("*/*.json"))
-    return [AGENT, *dict.fromkeys(heads)]
+    return [AGENT, RULES, COSINE, *dict.fromkeys(f"{HEAD}{name}" for name in heads)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # told apart as itself: the page remembers it by its hash
 class Sheet:
     """One uploaded file under one rubric.
 
     Attributes:
-        source: the uploaded file.
-        rubric: its name.
+        rubric: by which its rows are judged.
         cases: its rows.
         digest: of file and rubric; verdicts and marks of the same sheet go on where they were.
     """
 
-    source: Path
-    rubric: str
+    rubric: Rubric
     cases: tuple[Case, ...]
     digest: str
 
-    def verdicts(self, judge: str) -> Path:
-        """Where a judge's verdicts are kept."""
-        by = hashlib.sha256(judge.encode()).hexdigest()[:8]
+    def verdicts(self, made_of: Mapping[str, str]) -> Path:
+        """Where the verdicts of the judge that is made of this are kept."""
+        by = hashlib.sha256(json.dumps(dict(made_of), sort_keys=True).encode()).hexdigest()[:8]
         return subfolder("judged") / f"{self.digest}-{by}.jsonl"
 
-    @property
-    def marks(self) -> Path:
-        """Where people's marks are kept."""
-        return subfolder("judged") / f"{self.digest}-people.jsonl"
 
-
-def sheet_of(path: str | None, rubric: str) -> Sheet:
+def sheet_of(path: str | None, rubric: str, own: str | None = None) -> Sheet:
     """The rows of an uploaded file.
 
+    Args:
+        path: of the file.
+        rubric: name of a shipped rubric.
+        own: path of an uploaded rubric (TOML), which is taken instead.
+
     Raises:
-        InputError: no file, or one that cannot be read as answers.
+        InputError: no file, or one that cannot be read as answers or as a rubric.
     """
     if not path:
         raise InputError("A file of answers was expected; choose one first.")
-    source, read = Path(path), load_rubric(rubric)
+    source, read = Path(path), load_rubric(own or rubric)
     cases = tuple(checked(CaseFile(source, read.target)).read)
     digest = hashlib.sha256(read.fingerprint.encode())
     with source.open("rb") as file:
         while block := file.read(_BLOCK):
             digest.update(block)
-    return Sheet(source, rubric, cases, digest.hexdigest()[:16])
+    return Sheet(read, cases, digest.hexdigest()[:16])
 
 
-def judge_of(service: Service, rubric: str, name: str) -> Judge:
-    """The judge of this name.
+def judge_of(service: Service, rubric: Rubric, name: str) -> Judge:
+    """The judge of this name; slow where one is loaded.
 
     Raises:
-        InputError: agents were chosen and the server has no model.
+        InputError: agents were chosen and the server has no model, or rules that do not fit.
         ModelError: no such head.
     """
+    records = Records(service.live.tools.dataset)
+    if name.startswith(HEAD):
+        return HeadJudge(load_head(name.removeprefix(HEAD)))
+    if name == RULES:
+        return RulesJudge(Detectors(records.dataset), records, rubric.target)
+    if name == COSINE:
+        return CosineJudge(service.live.tools.embedder, records)
     if name != AGENT:
-        return HeadJudge(load_head(name))
+        raise InputError("Choose one of the listed judges.")
     model = service.engine.model
     if model is None:
         raise InputError(
             "Agents need a model and this server was started without one; start it with --engine "
-            "vllm, or choose a trained head."
+            "vllm, or choose another judge."
         )
-    records = Records(service.live.tools.dataset)
-    return AgentJudge(Bench(model, load_rubric(rubric), JudgeConfig(), records))
+    return AgentJudge(Bench(model, rubric, JudgeConfig(), records))
 
 
-async def judged(sheet: Sheet, judge: Judge, name: str) -> AsyncGenerator[int]:
+async def judged(sheet: Sheet, judge: Judge) -> AsyncGenerator[int]:
     """Judge what has no verdict yet; yields how many have one, until all do.
 
     Closing it stops the work; what was judged is kept, and the next time goes on.
@@ -116,7 +122,7 @@ async def judged(sheet: Sheet, judge: Judge, name: str) -> AsyncGenerator[int]:
         said = await judge.judge(case)
         return record_of(case, said, made_of, (time.perf_counter() - start) * 1000)
 
-    with judgements(sheet.verdicts(name), made_of) as kept:
+    with judgements(sheet.verdicts(made_of), made_of) as kept:
         source = checked(sheet.cases)
         work = asyncio.create_task(judge_all(source, kept, one, SIMULTANEOUS, Prices()))
         try:
@@ -131,41 +137,6 @@ async def judged(sheet: Sheet, judge: Judge, name: str) -> AsyncGenerator[int]:
                 await work
 
 
-def records_of(sheet: Sheet, name: str) -> list[Record]:
-    """The verdicts so far."""
-    path = sheet.verdicts(name)
-    return list(read_records(path)) if path.exists() else []
-
-
-def marked(sheet: Sheet) -> dict[str, Tier]:
-    """Case id → the tier that a person gave."""
-    if not sheet.marks.exists():
-        return {}
-    with appended(sheet.marks, "id", _tier) as kept:
-        return dict(kept.done)
-
-
-def mark(sheet: Sheet, case_id: str, tier: Tier) -> None:
-    """Keep a person's tier of one row; on disk when this returns, and the first one stands."""
-    with appended(sheet.marks, "id", _tier) as kept:
-        if case_id not in kept.done:
-            kept.add({"id": case_id, "tier": tier, "at": time.time()})
-
-
-def agreement(marks: dict[str, Tier], records: list[Record]) -> dict[str, Any] | None:
-    """How far people and judge agree on the rows that both have: n, share of the same tiers, and
-    quadratic κ over B, A, S; None without such rows."""
-    both = [(marks[one.id], one.tier) for one in records if one.id in marks and one.tier]
-    if not both:
-        return None
-    order = {tier: place for place, tier in enumerate(reversed(TIERS))}  # B 0, A 1, S 2
-    people, said = (np.array([order[pair[side]] for pair in both]) for side in (0, 1))
-    value = kappa(confusion(people, said, len(TIERS)), "quadratic")
-    return {"n": len(both), "same": float((people == said).mean()), "kappa_quadratic": value}
-
-
-def _tier(line: dict[str, Any]) -> Tier:
-    tier: Tier = line["tier"]
-    if tier not in TIERS:
-        raise KeyError(tier)
-    return tier
+def records_of(path: str | None) -> list[Record]:
+    """The verdicts of a file so far; none without a file."""
+    return list(read_records(Path(path))) if path and Path(path).exists() else []

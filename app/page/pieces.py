@@ -108,17 +108,52 @@ def card(number: int, one: Mapping[str, Any], categories: Sequence[str], picture
     return (
         f'<article class="ft-card">{picture}<div><h4>{number}. {text(one["title"], 160)}</h4>'
         f"{chips(categories[:4])}<p>{text(one['explanation'])}</p>"
-        f'<p class="ft-who">{text(found)} · score {one["score"]:.3f}{_breakdown(one)}</p>'
+        f'<p class="ft-who">{text(found)} · score {one["score"]:.3f}</p>{_breakdown(one)}'
         "</div></article>"
     )
 
 
 def _breakdown(one: Mapping[str, Any]) -> str:
+    """Where the score comes from: each channel's place and score, and what the page's rules did."""
     placement = one.get("placement")
     if not placement:
         return ""
-    ranks = ", ".join(f"{name} {rank}" for name, rank in placement["ranks"].items())
-    parts = [f"relevance {placement['relevance']:.2f}", f"places: {ranks}" if ranks else ""]
+    channels = table(
+        ("channel", "place", "its own score"),
+        (
+            (text(name), f"{rank}", _score(placement["scores"].get(name)))
+            for name, rank in placement["ranks"].items()
+        ),
+    )
+    lines = [f"Relevance {placement['relevance']:.2f} of the best on offer."]
+    if placement["conversion"]:
+        lines.append(f"Chance that it is chosen: {placement['conversion']:.3f}.")
     if placement["explores"]:
-        parts.append("an exploration")
-    return "".join(f" · {text(part)}" for part in parts if part)
+        lines.append("An exploration: the agents found it, and no other channel would show it.")
+    if placement["nearest"]:
+        lines.append(f"Likeness to the nearest item above it: {placement['likeness']:.2f}.")
+    if placement["passed_over"]:
+        lines.append(f"{len(placement['passed_over'])} items had to stand aside here.")
+    told = "".join(note(line) for line in lines)
+    return f"<details><summary>Where its score comes from</summary>{told}{channels}</details>"
+
+
+def _score(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
+
+
+def progress(done: int, total: int, seconds: float, what: str) -> str:
+    """How far long work is, with the time left.
+
+    Args:
+        done, total: pieces of work.
+        seconds: since it began, when `done` was nothing.
+        what: happens to the pieces, as in "4 of 9 are judged".
+    """
+    left = f", about {seconds * (total - done) / done:,.0f} s left" if 0 < done < total else ""
+    line = f"{done} of {total} {what}{left}"
+    return (
+        f'<div role="status">{note(line)}</div><div class="ft-progress" role="progressbar" '
+        f'aria-label="{text(what)}" aria-valuemin="0" aria-valuemax="{total}" aria-valuenow="{done}">'
+        f'<span class="ft-bar" style="width:{round(100 * done / max(total, 1))}%"></span></div>'
+    )

@@ -5,22 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 
-def on_the_page(figure: Any, height: int, margin: int, **layout: Any) -> Any:
+def on_the_page(figure: Any, height: int, margin: int, legends: bool = True, **layout: Any) -> Any:
     """The plotly figure with the page's look.
 
     Args:
         figure: is changed in place.
         height: in pixels.
-        margin: to the left and below, in pixels; 10 on the other sides.
+        margin: to the left and below, in pixels; 10 to the right, 30 above.
+        legends: whether the legend stands in one line below; else where the figure has them.
         layout: what else `update_layout` is told.
     """
+    if legends:
+        layout["legend"] = {"orientation": "h"}
     return figure.update_layout(
         template="plotly_white",
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"color": "#71717a"},
-        margin={"l": margin, "r": 10, "t": 10, "b": margin},
+        margin={"l": margin, "r": 10, "t": 30, "b": margin},
         height=height,
-        legend={"orientation": "h"},
         **layout,
     )

@@ -17,6 +17,7 @@ from foretaste.app.page.desk import Desk, steps
 from foretaste.app.page.faults import shown
 from foretaste.app.page.view import View, costs
 from foretaste.app.page.whynot import why_not
+from foretaste.data.dataset import Dataset
 from foretaste.data.feedback import Feedback
 
 
@@ -147,19 +148,49 @@ def _day() -> tuple[gr.Textbox, gr.Dropdown, gr.Textbox, gr.Textbox]:
 
 def _rules(desk: Desk, dataset: gr.Dropdown) -> tuple[Any, ...]:
     with gr.Accordion("Filters and the way to the tags", open=False):
-        own = finding.categories(desk.first.live.tools.dataset)
-        categories = gr.Dropdown(own, multiselect=True, label="Only these categories")
-        deny = gr.Dropdown([], multiselect=True, allow_custom_value=True, label="Never these ids")
+        named = _named(desk.first.live.tools.dataset)
+        with gr.Row():
+            low, high = gr.Number(**named[2]), gr.Number(**named[3])
+        ids = {"multiselect": True, "allow_custom_value": True}
+        categories = gr.Dropdown(**named[0], multiselect=True)
+        attributes = gr.Dropdown(**named[1], **ids)
+        allow = gr.Dropdown([], label="Only these ids", **ids)
+        deny = gr.Dropdown([], label="Never these ids", **ids)
         again = gr.Checkbox(False, label="Items of the history may come again")
         explain = gr.Checkbox(True, label="A sentence for each item")
         mode = gr.Radio(list(MODES), value=MODES[0], label="The way to the tags")
 
     async def others(name: str) -> Any:
-        known = (await desk.service(name)).live.tools.dataset
-        return gr.update(choices=finding.categories(known), value=[])
+        own = _named((await desk.service(name)).live.tools.dataset)
+        return tuple(gr.update(**one) for one in own)
 
-    dataset.change(others, dataset, categories, api_visibility="private", show_progress="hidden")
-    return categories, deny, again, explain, mode
+    dataset.change(
+        others,
+        dataset,
+        [categories, attributes, low, high],
+        api_visibility="private",
+        show_progress="hidden",
+    )
+    return categories, attributes, low, high, allow, deny, again, explain, mode
+
+
+def _named(dataset: Dataset) -> tuple[dict[str, Any], ...]:
+    """What the menus of categories and attributes and both prices show for a catalogue."""
+    categories, attributes = finding.categories(dataset), finding.attributes(dataset)
+    span = finding.prices(dataset)
+    told = f" (here {span[0]:,.2f} to {span[1]:,.2f})" if span else ""
+    price: dict[str, Any] = {"value": None, "visible": span is not None}
+    return (
+        {"choices": categories, "value": [], "label": "Only these categories"},
+        {
+            "choices": attributes,
+            "value": [],
+            "label": "Only these attributes",
+            "visible": bool(attributes),
+        },
+        {"label": f"Price from{told}", **price},
+        {"label": "Price up to", **price},
+    )
 
 
 def _page(desk: Desk, page: gr.State) -> None:

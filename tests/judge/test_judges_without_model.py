@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from foretaste.data.errors import InputError
+from foretaste.judge.cosine import CosineJudge
 from foretaste.judge.objects import Case, Judgement
 from foretaste.judge.people.calibration import fit_calibration
 from foretaste.judge.probes.detectors import Detectors
@@ -166,3 +167,29 @@ def test_a_head_beside_the_rules(rules: Any) -> None:
 def test_rules_say_nothing_of_tags(rules: Any) -> None:
     with pytest.raises(InputError, match="not a tag"):
         rules(_case("space film"), "tag")
+
+
+def test_the_cosine_judge_tells_nearness_and_nothing_else(embedder: Any) -> None:
+    judge = CosineJudge(embedder)
+
+    def score(*answer: str, **known: Any) -> float | None:
+        made = asyncio.run(judge.judge(Case(id="1", answer=answer, **known)))
+        assert (made.tier, made.verdicts) == (None, ())
+        return made.score
+
+    near = score("red kettle", context=("a red kettle",))
+    far = score("blue lamp", context=("a red kettle",))
+    assert score("red kettle", context=("red kettle",)) == pytest.approx(1)
+    assert near is not None
+    assert far is not None
+    assert near > far >= 0
+    assert score("red kettle") == 0  # nothing is known to be near to
+
+
+def test_the_cosine_judge_reads_the_stored_history(embedder: Any) -> None:
+    films = FILMS["films"]()
+    with_data, without = CosineJudge(embedder, Records(films)), CosineJudge(embedder)
+    case = Case(id="1", answer=("Star Voyage",), user_id="ann")
+    assert asyncio.run(without.judge(case)).score == 0
+    assert (asyncio.run(with_data.judge(case)).score or 0) > 0
+    assert with_data.made_of["dataset"] == films.info.fingerprint
