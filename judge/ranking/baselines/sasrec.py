@@ -54,9 +54,9 @@ class SasrecConfig(BaseModel, frozen=True):
     negatives: int = 512
     batch: int = 512
     rate: float = 2e-3
-    epochs: int = 150
-    patience: int = 15
-    cases: int = 1000
+    epochs: int = 100
+    patience: int = 6
+    cases: int = 2000
     seed: int = 0
 
 
