@@ -24,6 +24,10 @@ def reward(
     verdicts: Annotated[
         Path | None, typer.Option(help="Its verdicts; without them tiers come from hindsight.")
     ] = None,
+    groups: Annotated[
+        Path | None,
+        typer.Option(help="Preferences of `finetune examples --from feedback`, instead of either."),
+    ] = None,
     resume: ResumeOption = False,
     json_target: JsonOption = None,
 ) -> None:
@@ -37,8 +41,10 @@ def reward(
 
     if (cases is None) != (verdicts is None):
         raise InputError("--cases and --verdicts belong together; give both or neither.")
+    if groups is not None and cases is not None:
+        raise InputError("--groups stands instead of --cases and --verdicts; give one of them.")
     given = (cases, verdicts) if cases is not None and verdicts is not None else None
-    result = train(dataset, load_config(preset, changes or ()), resume, given)
+    result = train(dataset, load_config(preset, changes or ()), resume, given, preferences=groups)
     say(f"Validation over {result['validation_groups']:,} groups of other people:")
     for name, value in result["validation"].items():
         say(f"  {name:<12} {value:.4f}")

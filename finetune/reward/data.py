@@ -2,15 +2,17 @@
 
 In hindsight, with no model at all: S is a tag of what the person chose next, A a tag of what they chose
 before, B a tag of somebody else, one that is too general, one that matches nothing, or a title they
-have. Or from a judge's verdicts on any answers.
+have. Or from a judge's verdicts on any answers, or from what people did with what they were shown
+(`finetune examples --from feedback`).
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -21,6 +23,7 @@ from foretaste.agents.retrieval.tools import Tools
 from foretaste.agents.wording.asking import CheckFailed
 from foretaste.agents.wording.lexicon import words
 from foretaste.data.errors import InputError
+from foretaste.data.files import replacing
 from foretaste.finetune.moments import Side
 from foretaste.judge.batch.cases import CaseFile
 from foretaste.judge.batch.saved import read_records
@@ -30,6 +33,7 @@ from foretaste.judge.reward import context_of as context_of_case
 from foretaste.serving.reward import context_of
 
 TIERS = {"B": 0, "A": 1, "S": 2}
+GROUPS = "groups.jsonl"
 _SPARE = 6  # tags made beyond those wanted, as some fail the checks
 _TRIES = 20  # draws for a tag that matches nothing
 
@@ -43,12 +47,14 @@ class Group:
         context: what was known.
         answers: texts, each once.
         tiers: (n) of `TIERS`, of each answer.
+        weights: (n) what each answer's standing above lower ones counts for; empty for 1 each.
     """
 
     owner: str
     context: str
     answers: tuple[str, ...]
     tiers: tuple[int, ...]
+    weights: tuple[float, ...] = ()
 
 
 def in_hindsight(moments: Sequence[Side], tools: Tools, each: int, seed: int) -> Iterator[Group]:
@@ -175,3 +181,44 @@ def from_verdicts(cases: Path, verdicts: Path) -> list[Group]:
             "answers to each context, with the same `group`."
         )
     return groups
+
+
+def write_groups(folder: Path, groups: Sequence[Group]) -> None:
+    """Write groups as JSON, one a line, for `read_groups`."""
+    with replacing(folder / GROUPS) as part, part.open("w", encoding="utf-8") as file:
+        for group in groups:
+            file.write(json.dumps(asdict(group), ensure_ascii=False) + "\n")
+
+
+def read_groups(path: Path) -> list[Group]:
+    """The groups of a folder that `write_groups` filled, or of such a file.
+
+    Raises:
+        InputError: no such file, or lines of another form.
+    """
+    file = path / GROUPS if path.is_dir() else path
+    if not file.is_file():
+        raise InputError(
+            f"Groups of answers were expected in {path}; make them with "
+            "`foretaste finetune examples --from feedback`."
+        )
+    try:
+        lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line]
+        return [_checked(line) for line in lines]
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(
+            f"{file} holds no groups of answers ({str(error)[:120]}); make them anew with "
+            "`foretaste finetune examples --from feedback`."
+        ) from error
+
+
+def _checked(line: dict[str, Any]) -> Group:
+    """A group whose answers, tiers and weights fit each other."""
+    answers, tiers = [str(one) for one in line["answers"]], [int(one) for one in line["tiers"]]
+    weights = [float(one) for one in line.get("weights", ())]
+    if len(tiers) != len(answers) or len(weights) not in (0, len(answers)):
+        raise ValueError("each answer has one tier and one weight")
+    if not set(tiers) <= set(TIERS.values()) or not all(0 <= one < 1e6 for one in weights):
+        raise ValueError("tiers are 0, 1 and 2, and weights are not negative")
+    known = str(line["owner"]), str(line["context"])
+    return Group(*known, tuple(answers), tuple(tiers), tuple(weights))

@@ -7,7 +7,7 @@ from typing import Any
 from torch.nn import functional as F
 
 
-def listwise(scores: Any, tiers: Any) -> Any:
+def listwise(scores: Any, tiers: Any, weights: Any = None) -> Any:
     """−Σ_{g∈{S,A}} Σ_{y∈g} log( e^{f(y)} / (e^{f(y)} + Σ_{lower tiers} e^{f(y')}) ).
 
     RecGPT-V2 (arXiv 2512.14503, section 5.2), on scores before the sigmoid; here the mean over the
@@ -16,6 +16,7 @@ def listwise(scores: Any, tiers: Any) -> Any:
     Args:
         scores: (n,) float32.
         tiers: (n,) int64, 2 for S, 1 for A, 0 for B.
+        weights: (n,) float32, what each answer counts for; 1 each when None.
 
     Returns:
         A scalar; 0 when all answers are of one tier.
@@ -26,14 +27,16 @@ def listwise(scores: Any, tiers: Any) -> Any:
         return scores.sum() * 0.0
     beneath = scores[None, :].expand(len(scores), -1).masked_fill(~lower, float("-inf"))
     pressure = beneath[some].logsumexp(dim=1) - scores[some]  # (m,)
-    return F.softplus(pressure).mean()
+    losses = F.softplus(pressure)
+    return (losses if weights is None else weights[some] * losses).mean()
 
 
-def pointwise(scores: Any, tiers: Any) -> Any:
+def pointwise(scores: Any, tiers: Any, weights: Any = None) -> Any:
     """Binary cross-entropy of each answer for itself, against the share of its tier: B 0, A ½, S 1.
 
     Args:
         scores: (n,) float32.
         tiers: (n,) int64, 2 for S, 1 for A, 0 for B.
+        weights: (n,) float32, what each answer counts for; 1 each when None.
     """
-    return F.binary_cross_entropy_with_logits(scores, tiers.float() / 2)
+    return F.binary_cross_entropy_with_logits(scores, tiers.float() / 2, weights)

@@ -28,7 +28,7 @@ from foretaste.finetune.language_model import (
 )
 from foretaste.finetune.moments import moments
 from foretaste.finetune.reward.config import RewardConfig
-from foretaste.finetune.reward.data import Group, from_verdicts, in_hindsight
+from foretaste.finetune.reward.data import Group, from_verdicts, in_hindsight, read_groups
 from foretaste.finetune.reward.trainer import Loop, Trainer, batches, probe, read
 from foretaste.finetune.runs import matmul_flops, open_run, peak_mb, stoppable
 from foretaste.serving.reward import (
@@ -50,6 +50,7 @@ def train(
     resume: bool = False,
     verdicts: tuple[Path, Path] | None = None,
     tools: Tools | None = None,
+    preferences: Path | None = None,
 ) -> dict[str, Any]:
     """Train a reward model, export it and make it the one in use for this data set.
 
@@ -59,6 +60,7 @@ def train(
         resume: go on where an earlier try with the same settings stopped.
         verdicts: cases and a judge's verdicts on them; tiers come from hindsight when None.
         tools: of the agents; loaded when None.
+        preferences: groups of `finetune examples --from feedback`, instead of either.
 
     Returns:
         The result that is saved with the run: figures of validation, wall_s, peak_mb,
@@ -71,8 +73,10 @@ def train(
     start = time.perf_counter()
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    groups, judged, record = prepare(name, config, verdicts, tools)
-    told = json.dumps([(one.context, one.answers, one.tiers) for one in groups + judged])
+    groups, judged, record = prepare(name, config, verdicts, tools, preferences)
+    told = json.dumps(
+        [(one.context, one.answers, one.tiers, one.weights) for one in groups + judged]
+    )
     settings = {
         "config": config.model_dump(),
         "record": record.model_dump(exclude={"validation"}),
@@ -116,6 +120,7 @@ def prepare(
     config: RewardConfig,
     verdicts: tuple[Path, Path] | None,
     tools: Tools | None,
+    preferences: Path | None = None,
 ) -> tuple[list[Group], list[Group], RewardRecord]:
     """Groups to learn from, groups of other people to validate with, and what the model will say.
 
@@ -124,7 +129,9 @@ def prepare(
     """
     dataset = load_dataset(name)
     wanted = config.groups + config.validation_groups
-    if verdicts is not None:
+    if preferences is not None:
+        groups, source = read_groups(preferences)[:wanted], f"preferences in {preferences.name}"
+    elif verdicts is not None:
         groups = from_verdicts(*verdicts)[:wanted]
         source = f"verdicts in {verdicts[1].name}"
     else:

@@ -34,11 +34,13 @@ class Read:
         context: token ids.
         answers: token ids of each answer.
         tiers: (n,) int64, the better the higher.
+        weights: (n,) float32, what each answer counts for.
     """
 
     context: list[int]
     answers: list[list[int]]
     tiers: NDArray[np.int64]
+    weights: NDArray[np.float32]
 
 
 def read(groups: Sequence[Group], spelling: Spelling) -> list[Read]:
@@ -48,6 +50,7 @@ def read(groups: Sequence[Group], spelling: Spelling) -> list[Read]:
             spelling.context(group.context),
             [spelling.answer(answer) for answer in group.answers],
             np.array(group.tiers, dtype=np.int64),
+            np.array(group.weights or [1.0] * len(group.tiers), dtype=np.float32),
         )
         for group in groups
     ]
@@ -86,7 +89,9 @@ class Trainer:
     def loss(self, groups: Sequence[Read]) -> Any:
         """Mean loss of some groups, all of which go through the network together."""
         parts = [
-            LOSSES[self.config.loss](scores, torch.as_tensor(group.tiers))
+            LOSSES[self.config.loss](
+                scores, torch.as_tensor(group.tiers), torch.as_tensor(group.weights)
+            )
             for group, scores in zip(groups, self.scores(groups), strict=True)
         ]
         return torch.stack(parts).mean()
