@@ -63,11 +63,11 @@ format: install  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Regenerates the lock from pyproject.toml (cpu and dev extras) and requirements/overrides.txt.
+# Regenerates the lock from pyproject.toml (cpu, dev, ray, postgres and qdrant extras) and requirements/overrides.txt.
 # The local mark of a torch build ("+cpu") is dropped, so that any CPU build of that version fits.
 lock: install  ## regenerate requirements/cpu.lock
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet pyproject.toml --extra cpu --extra dev --python-version 3.11 \
+	$(BIN)/uv pip compile --quiet pyproject.toml --extra cpu --extra dev --extra ray --extra postgres --extra qdrant --python-version 3.11 \
 	    --override requirements/overrides.txt $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS)) \
 	    --custom-compile-command 'make lock' --no-annotate --upgrade -o requirements/cpu.lock
 	sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements/cpu.lock

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from foretaste.agents.config import AgentsConfig
 from foretaste.agents.contexts import context
-from foretaste.agents.contexts.profile_store import stored_profiles
+from foretaste.agents.contexts.profile_store import Profiles, stored_profiles
 from foretaste.agents.contexts.surroundings import EnvironmentConfig, Surroundings
 from foretaste.agents.objects import Mode, Request
 from foretaste.agents.recommend import Run, result, stream
@@ -189,19 +189,23 @@ async def load(
     config: AgentsConfig,
     engine: EngineConfig | None,
     surroundings: Surroundings,
+    *,
+    kept: bool = True,
 ) -> Tools:
     """The tools with their model; everything else is loaded while the engine starts.
 
     The engine ends with `stack`. Entities go as vectors when that is wanted and an adaptor fits.
+    Profiles are made anew for each request unless they are `kept`.
     """
     config, engine = await asyncio.to_thread(in_form, config, engine, dataset.name)
     config, engine = with_shipped(config, engine)
+    profiles = stored_profiles(dataset.name) if kept and config.profile else Profiles()
     loading = partial(
         load_tools,
         dataset,
         config,
         surroundings=surroundings,
-        profiles=stored_profiles(dataset.name) if config.profile else None,
+        profiles=profiles if config.profile else None,
     )
     if engine is None:
         return loading()

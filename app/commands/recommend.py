@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,6 +23,24 @@ RunOption = Annotated[
 TraceOption = Annotated[
     bool,
     typer.Option("--trace", help="Show every node and call as a tree; `trace` in the JSON."),
+]
+
+
+LlmOption = Annotated[
+    str | None,
+    typer.Option(
+        help="With --engine local or ray, how the language model runs: vllm, transformers or none; "
+        "none if unset."
+    ),
+]
+UsersOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="User ids, one a line, instead of all.")
+]
+PartitionsOption = Annotated[
+    int | None, typer.Option(min=1, max=100_000, help="Files that --all writes; as fits if unset.")
+]
+ConcurrencyOption = Annotated[
+    int | None, typer.Option(min=1, max=1024, help="Users under way at once in one worker.")
 ]
 
 
@@ -47,7 +65,10 @@ def recommend(
     ] = False,
     engine: Annotated[
         str,
-        typer.Option(help="vllm (a child process), transformers (in this process), or none."),
+        typer.Option(
+            help="vllm (a child process), transformers (in this process), or none; with --all also "
+            "local (users in this process) or ray (users spread over a cluster)."
+        ),
     ] = "vllm",
     model: Annotated[
         str, typer.Option(help="bundled:NAME, a folder, a hub id, or the endpoint's model name.")
@@ -67,33 +88,53 @@ def recommend(
     run_id: RunOption = None,
     trace: TraceOption = False,
     out: Annotated[
-        Path | None, typer.Option(help="Also write result.json into this folder.")
+        Path | None,
+        typer.Option(help="Also write result.json into this folder; with --all the rows."),
     ] = None,
+    everybody: Annotated[
+        bool, typer.Option("--all", help="Every user of the data set, as Parquet files in --out.")
+    ] = False,
+    users: UsersOption = None,
+    llm: LlmOption = None,
+    partitions: PartitionsOption = None,
+    concurrency: ConcurrencyOption = None,
     json_target: JsonOption = None,
 ) -> None:
-    """Recommend items to one person, and show how they were found.
+    """Recommend items to one person, and show how they were found; or to all (--all).
 
     Give a --user of the data set, an inline --history, a --wish, or a wish beside one of the others.
+    With --all or --users FILE: one row a user in --out DIR; killed, the same command goes on.
     """
+    shared: dict[str, Any] = {
+        "dataset": dataset,
+        "n": n,
+        "categories": tuple(category or ()),
+        "deny": tuple(deny or ()),
+        "include_consumed": consumed,
+        "model": model,
+        "endpoint": endpoint,
+        "settings": tuple(setting or ()),
+        "seed": seed,
+        "mode": mode,
+    }
+    many = {"users": users, "partitions": partitions, "concurrency": concurrency}
+    if everybody or users is not None:
+        alone = [user, history, wish, run_id, trace or None]
+        _to_all(engine, llm, out, alone, shared | many, json_target)
+        return
     from foretaste.app.recommending import Call, run_call
+    from foretaste.data.errors import InputError
 
+    if llm is not None or any(many.values()):
+        raise InputError("--llm, --partitions and --concurrency stand beside --all or --users.")
     call = Call(
-        dataset=dataset,
+        **shared,
         user=user,
         history=tuple(part.strip() for part in history.split(",") if part.strip())
         if history is not None
         else None,
         wish=wish,
-        n=n,
-        categories=tuple(category or ()),
-        deny=tuple(deny or ()),
-        include_consumed=consumed,
         engine=engine,
-        model=model,
-        endpoint=endpoint,
-        settings=tuple(setting or ()),
-        seed=seed,
-        mode=mode,
         run_id=run_id,
         trace=trace,
         quiet=json_target == "-",
@@ -103,3 +144,32 @@ def recommend(
         emit(result, str(out / "result.json"))
         say(f"Written: {out / 'result.json'}")
     emit(result, json_target)
+
+
+def _to_all(
+    engine: str,
+    llm: str | None,
+    out: Path | None,
+    alone: list[object],
+    shared: dict[str, Any],
+    json_target: str | None,
+) -> None:
+    from foretaste.app.fleet.config import placed
+    from foretaste.app.fleet.many import ManyCall, run_many
+    from foretaste.data.errors import InputError
+
+    if out is None:
+        raise InputError("A folder for the rows was expected; give --out DIR.")
+    if any(one is not None for one in alone):
+        raise InputError(
+            "--user, --history, --wish, --run-id and --trace are about one person; leave them out "
+            "beside --all."
+        )
+    where, model = placed(engine, llm, "none")
+    call = ManyCall(where=where, engine=model, out=out, **shared)
+    figures = run_many(call)
+    say(
+        f"{figures['users']:,} users have their row in {out}, {figures['failed']:,} of them with a "
+        "reason instead of a page."
+    )
+    emit(figures, json_target)
