@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -82,9 +83,7 @@ def find_command(text: str, given: dict[str, Any], where: str) -> Command:
 
 def _leaf(words: tuple[str, ...], where: str) -> Any:
     """The Typer command of these words."""
-    from foretaste.app.cli import cli
-
-    current: Any = typer.main.get_command(cli)
+    current = _tree()
     for word in words:
         known = getattr(current, "commands", {})
         if word not in known or (current.name == "foretaste" and word in _ENDLESS):
@@ -97,6 +96,14 @@ def _leaf(words: tuple[str, ...], where: str) -> Any:
         names = ", ".join(current.commands)
         raise InputError(f"{where}: which {' '.join(words)!r} was expected: {names}.")
     return current
+
+
+@cache
+def _tree() -> Any:
+    """The `foretaste` command with all that is below it."""
+    from foretaste.app.cli import cli
+
+    return typer.main.get_command(cli)
 
 
 def _key(parameter: Any) -> str:
