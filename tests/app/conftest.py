@@ -123,7 +123,7 @@ def film_tools(embedder: Any, dataset: Dataset | None = None, **config: Any) -> 
     counts = np.bincount(films.histories.rows, minlength=count).astype(np.float32)
     return Tools(
         dataset=films,
-        config=AgentsConfig(**{"min_tags": 2, "candidates": 12} | config),
+        config=AgentsConfig(**{"min_tags": 2, "candidates": 12, "swap": 0} | config),
         lexicon=Lexicon(films.items),
         embedder=embedder,
         vectors=index.vectors_of(range(count)),
