@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from collections.abc import Iterator
@@ -26,17 +27,39 @@ DatasetOption = Annotated[
 ]
 
 
+#: What the machine refuses → what to do about it.
+_REFUSALS = {
+    errno.ENOSPC: "the disk is full; free some space",
+    errno.EDQUOT: "the quota of this disk is used up; free some space",
+    errno.EFBIG: "a file may not grow so large here; raise the limit (ulimit -f)",
+    errno.EROFS: "the disk is read-only; set FORETASTE_HOME to a folder you can write to",
+    errno.EACCES: "permission is denied; ask for it, or set FORETASTE_HOME to a folder of yours",
+    errno.EPERM: "permission is denied; ask for it, or set FORETASTE_HOME to a folder of yours",
+    errno.EIO: "the disk does not answer; look at it before anything else",
+    errno.EMFILE: "too many files are open; raise the limit (ulimit -n)",
+    errno.ENFILE: "too many files are open on this machine; close some programs",
+    errno.ENOMEM: "the memory is full; close some programs",
+}
+
+
 @contextmanager
 def one_sentence() -> Iterator[None]:
     """Turn an error that a user is meant to read into its sentence and exit code.
 
-    Anything else is a fault of ours and keeps its traceback.
+    What the machine refuses (a full disk, a folder of somebody else) is one too. Anything else is a
+    fault of ours and keeps its traceback.
     """
     try:
         yield
     except ForetasteError as error:
         say(f"foretaste: {error}")
         raise SystemExit(error.exit_code) from error
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        say(f"foretaste: {where}{_REFUSALS[error.errno]} and run the same command again.")
+        raise SystemExit(1) from error
     except KeyboardInterrupt as error:
         say("foretaste: stopped.")
         raise SystemExit(130) from error

@@ -175,16 +175,23 @@ def _batch(home: Path) -> list[str]:
     return ["serve", "batch", *files, "--concurrency", "4", "--model", "scripted"]
 
 
+def _whole_lines(path: Path) -> list[dict[str, Any]]:
+    from foretaste.data.errors import InputError
+
+    held = path.read_bytes() if path.exists() else b""
+    try:
+        return [dict(json.loads(line)) for line in held[: held.rfind(b"\n") + 1].splitlines()]
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path.name} holds a line that is no JSON ({error}).") from error
+
+
 def _lines(name: str, key: str) -> Callable[[Path], Found]:
     """Reads a file of JSON lines that a command adds to; a last line without an end is none yet."""
 
     def found(home: Path) -> Found:
-        path = place(home) / name
         made: Found = {}
-        for line in path.read_bytes().splitlines(keepends=True) if path.exists() else []:
-            if line.endswith(b"\n"):
-                one = json.loads(line)
-                made.setdefault(one[key], []).append(digest(one))
+        for one in _whole_lines(place(home) / name):
+            made.setdefault(str(one.get(key)), []).append(digest(one))
         return made
 
     return found
@@ -203,11 +210,9 @@ def _found_all(home: Path) -> Found:
 
     made: Found = {}
     folder = place(home) / "pages"
-    manifest = folder / "manifest.jsonl"
-    for line in manifest.read_bytes().splitlines(keepends=True) if manifest.exists() else []:
-        if line.endswith(b"\n"):
-            for row in pq.read_table(folder / json.loads(line)["file"]).to_pylist():
-                made.setdefault(row["user_id"], []).append(digest(row))
+    for part in _whole_lines(folder / "manifest.jsonl"):
+        for row in pq.read_table(folder / str(part["file"])).to_pylist():
+            made.setdefault(row["user_id"], []).append(digest(row))
     return made
 
 
