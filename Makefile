@@ -3,6 +3,7 @@
 # make help  the rest
 PYTHON ?= python3.11
 VENV   ?= .venv
+DEPLOY_VENV := $(VENV)/deploy-tools
 BIN    := $(VENV)/bin
 # Where the package index serves CUDA builds of torch, name PyTorch's own CPU wheel index here.
 TORCH_INDEX ?=
@@ -11,7 +12,7 @@ DATA_ROOMS := data serving agents judge finetune app
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test app browser screenshots lint format types install models lock clean
+.PHONY: help demo test app browser screenshots lint format types install models lock deploy-check clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-9s %s\n", $$1, $$2}'
@@ -65,12 +66,23 @@ format: install  ## let ruff mend what it can
 
 # Regenerates the lock from pyproject.toml (cpu, dev, ray, postgres and qdrant extras) and requirements/overrides.txt.
 # The local mark of a torch build ("+cpu") is dropped, so that any CPU build of that version fits.
-lock: install  ## regenerate requirements/cpu.lock
+lock: install  ## regenerate requirements/cpu.lock and gpu.lock
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet pyproject.toml --extra cpu --extra dev --extra ray --extra postgres --extra qdrant --python-version 3.11 \
 	    --override requirements/overrides.txt $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS)) \
 	    --custom-compile-command 'make lock' --no-annotate --upgrade -o requirements/cpu.lock
 	sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements/cpu.lock
+	$(BIN)/uv pip compile --quiet pyproject.toml $(foreach one,gpu ray qdrant postgres,--extra $(one)) --python-version 3.11 \
+	    --custom-compile-command 'make lock' --no-annotate --upgrade -o requirements/gpu.lock
+
+# The linters live in an environment of their own; kubectl is used where it is installed.
+$(DEPLOY_VENV)/.installed: requirements/deploy.txt
+	test -x $(DEPLOY_VENV)/bin/python || $(PYTHON) -m venv $(DEPLOY_VENV)
+	$(DEPLOY_VENV)/bin/python -m pip install --quiet -r requirements/deploy.txt
+	touch $@
+
+deploy-check: $(DEPLOY_VENV)/.installed  ## lint the images, compose file and manifests in deploy/
+	PATH="$(CURDIR)/$(DEPLOY_VENV)/bin:$$PATH" $(DEPLOY_VENV)/bin/python -P deploy/check.py
 
 clean:  ## remove what make made here (models and data under FORETASTE_HOME stay)
 	rm -rf $(VENV) .types build *.egg-info runs

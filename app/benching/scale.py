@@ -31,7 +31,6 @@ from foretaste.data.store import load_dataset
 
 NAME = "scaled"  # of the data set in the temporary home
 _CLI = (sys.executable, "-P", "-c", "from foretaste.app.cli import main; main()")
-_INDEX = (sys.executable, "-P", "-c", "from foretaste.app.benching.scale import index; index()")
 # What grows with the data in each part, and so is the base of its cost.
 UNITS = {
     "import": "interactions",
@@ -127,14 +126,6 @@ def fit(points: Sequence[Point], unit: str) -> dict[str, float]:
     }
 
 
-def index() -> None:
-    """Build and save the item index of the data set in this home; what the part `index` measures."""
-    from foretaste.serving.embedder import load_embedder
-    from foretaste.serving.index.opened import open_index
-
-    open_index(load_dataset(NAME), load_embedder())
-
-
 def _points(
     bench: Bench,
     parts: Sequence[str],
@@ -158,7 +149,7 @@ def _command(bench: Bench, part: str, scratch: Path) -> list[str]:
     if part == "import":
         return [*_CLI, "data", "import", "--data-dir", str(scratch / "csv"), "--name", NAME]
     if part == "index":
-        return [*_INDEX]
+        return [*_CLI, "index", "--dataset", NAME]
     if part == "interest":
         changes = [f"--set={change}" for change in ("interest.epochs=1", *bench.settings)]
         return [
@@ -172,7 +163,7 @@ def _command(bench: Bench, part: str, scratch: Path) -> list[str]:
             *changes,
         ]
     out = str(scratch / "recommended")
-    return [*_CLI, "recommend", "--dataset", NAME, "--all", "--out", out]
+    return [*_CLI, "recommend", "--dataset", NAME, "--all", "--engine", "local", "--out", out]
 
 
 @contextmanager
