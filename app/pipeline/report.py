@@ -139,5 +139,5 @@ def told(result: dict[str, Any]) -> list[str]:
     lines = []
     for row in result["steps"]:
         time = f"{row['seconds']:.1f} s" if row["state"] == "done" else row["reason"]
-        lines.append(f"{row['step']:<16}{row['state']:<9}{time}")
+        lines.append(f"{row['step']:<20} {row['state']:<9}{time}")
     return [*lines, f"Report: {result['report']}", f"Lineage: {result['lineage']}"]

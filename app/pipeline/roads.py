@@ -56,7 +56,7 @@ def preview(path: Path, start: str | None, only: str | None) -> tuple[list[str],
     lines = []
     for one in outlook:
         took = f"{one.expected.seconds:>8.0f} s" if one.expected else f"{'?':>10}"
-        lines.append(f"{one.step:<16}{one.state:<8}{took} {one.source:<9} {one.reason}")
+        lines.append(f"{one.step:<20} {one.state:<8}{took} {one.source:<9} {one.reason}")
     estimate = whole(outlook)
     lines.append(
         f"{estimate['steps']} steps would run: {estimate['seconds']:.0f} s, "

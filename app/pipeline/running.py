@@ -116,16 +116,17 @@ def run_steps(
     total = sum(seconds.get(one.step, 0.0) for one in outlook if one.state != SKIP)
     _before(pipeline, wanted)
     with stoppable() as stop, meter(pipeline.name, total or None, "s") as progress:
-        for step in wanted:
+        for number, step in enumerate(wanted, 1):
             expected = seconds.get(step.name, 0.0)
             planned = next(one for one in outlook if one.step == step.name).state != SKIP
             clock = _Clock(progress, expected if planned else 0.0)
             must, reason = due(step, pipeline, bool(start or only))
             spent = 0.0
             if must:
-                spent = _perform(_Work(pipeline, step, held, stop, clock), reason).spent.seconds
+                note(f"Step {number} of {len(wanted)}, {step.name}: {reason}.")
+                spent = _perform(_Work(pipeline, step, held, stop, clock)).spent.seconds
             else:
-                note(f"{step.name}: skipped, {reason}.")
+                note(f"Step {number} of {len(wanted)}, {step.name}: skipped, {reason}.")
             clock.end()
             state = "done" if must else "skipped"
             told.append({"step": step.name, "state": state, "reason": reason, "seconds": spent})
@@ -184,15 +185,14 @@ class _Work:
         return self.pipeline.folder / "logs" / f"{self.step.name}.log"
 
 
-def _perform(work: _Work, reason: str) -> Done:
+def _perform(work: _Work) -> Done:
     """Run one step to its end, check what it made, and record it."""
     step, pipeline = work.step, work.pipeline
     key = key_of(step, pipeline)
     begun = begin(step, key, pipeline)
     resume = left_state(step, begun)
     line = step.command.line(resume, step.figures)
-    told = " ".join(["foretaste", *step.command.line(resume)])
-    note(f"{step.name}: {told}  ({reason})")
+    note(" ".join(["$ foretaste", *step.command.line(resume)]))
     spent, code = _child(work, line)
     if code:
         if work.stop.asked:

@@ -75,12 +75,18 @@ KINDS: dict[str, Kind] = {
             shows=("rows", "counts.**", "rejects.*", "moments"),
         ),
         Kind(
-            "finetune sft", "finetune", ("{rows}",), (), ("adapter:{name}",), "sft/{name}-", _COURSE
+            "finetune sft",
+            "finetune",
+            ("{rows}", "adapter:{begin}"),
+            (),
+            ("adapter:{name}",),
+            "sft/{name}-",
+            _COURSE,
         ),
         Kind(
             "finetune reward",
             "finetune",
-            (*_DATA, "{cases}", "{verdicts}"),
+            (*_DATA, "{cases}", "{verdicts}", "{groups}"),
             (),
             ("home:rewards/{dataset}",),
             "reward/{dataset}-",
@@ -127,7 +133,7 @@ KINDS: dict[str, Kind] = {
         Kind("evaluate ranking", "judge", _DATA, (*_TRAINED[:1], *_MODELS), shows=_RANKED),
         Kind("evaluate interest", "judge", _DATA, _TRAINED, shows=_RANKED),
         Kind("evaluate intent", "judge", _DATA, (*_AGENTS, "adapter:{adapter}"), shows=_INTENT),
-        Kind("recommend", "app", _DATA, _AGENTS, ("{out}",)),
+        Kind("recommend", "app", (*_DATA, "{users}"), _AGENTS, ("{out}",)),
         Kind(
             "judge run",
             "app",
