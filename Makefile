@@ -12,7 +12,7 @@ DATA_ROOMS := data serving agents judge finetune app
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test app browser screenshots lint format types install models lock deploy-check clean
+.PHONY: help demo test app browser screenshots lint format types install models lock deploy-check faults fuzz audit clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-9s %s\n", $$1, $$2}'
@@ -54,6 +54,16 @@ screenshots: models browser  ## pictures of every tab, light and dark, into docs
 types:
 	@mkdir -p .types/foretaste
 	@for room in $(DATA_ROOMS); do ln -sfn ../../$$room .types/foretaste/$$room; done
+
+# FAULT_TRIALS, FAULT_SECONDS and FAULT_ONLY bound it; docs/reliability.md.
+faults: install  ## kill, fill, damage and deceive every long command; nothing may be lost (15 minutes)
+	@$(BIN)/python -P tests/faults/run.py
+
+fuzz: install  ## ten thousand requests made up from the API's own document
+	FUZZ_REQUESTS=$${FUZZ_REQUESTS:-10000} $(BIN)/python -P -m pytest -q tests/app/test_api_fuzz.py
+
+audit: install  ## look the lock up among published advisories
+	@$(BIN)/python -P .ci/audit.py
 
 lint: install types  ## ruff and mypy
 	$(BIN)/ruff check .

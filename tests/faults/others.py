@@ -40,7 +40,7 @@ class BadEndpoint:
         verdict, home = Verdict(), copied(self.killed.template, folder / "one")
         with endpoint(folder, self.kind) as url:
             words = with_endpoint(self.killed.command, self.killed.command.words(home), url)
-            if words[0] == "judge":
+            if words[0] == "judge" and self.kind == "half-open":
                 words += ["--set", "judge.deadline_s=2"]
             ended = forks.run(
                 lambda: (_hurry(), shop.foretaste(home, *words))[1], folder / "said.txt"

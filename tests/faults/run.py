@@ -21,6 +21,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))  # `python -P` leaves it out
+
 import shop
 
 shop.words_for_weights()
