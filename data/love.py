@@ -54,9 +54,7 @@ def loved_table(dataset: str, love: Love | None = None) -> pl.DataFrame:
     Columns beside those: love, before the gates; gate, `down` or `regret` where one is closed, else
     null; reward, love behind the gates.
     """
-    sql = (
-        "SELECT user_id, item_id, timestamp, event, value FROM interactions WHERE item_id NOT NULL"
-    )
+    sql = "SELECT user_id, item_id, timestamp, event, value FROM interactions WHERE item_id IS NOT NULL"
     rows = read_ledger(ledger_path(dataset), sql)
     return loved(shown_table(dataset), rows, love or Love())
 

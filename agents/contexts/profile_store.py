@@ -19,11 +19,18 @@ from foretaste.agents.objects import HistoryEvent, Statement
 from foretaste.data.dataset import Dataset
 from foretaste.data.errors import ForetasteError
 from foretaste.data.files import safe_name, subfolder
+from foretaste.data.postgres import Database, schema_of, state_address
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS profiles (
     user_id TEXT PRIMARY KEY, at REAL NOT NULL, tallies TEXT NOT NULL)
 """
+
+_SHARED_SCHEMA = _SCHEMA.replace("REAL", "DOUBLE PRECISION")
+_SHARED_PUT = (
+    "INSERT INTO profiles VALUES (?, ?, ?) ON CONFLICT (user_id) "
+    "DO UPDATE SET at = excluded.at, tallies = excluded.tallies"
+)
 
 
 class ProfileStore(Protocol):
@@ -110,6 +117,38 @@ class SqliteProfiles:
                 ) from error
 
 
+class PostgresProfiles:
+    """A `ProfileStore` in the database that servers share.
+
+    Args:
+        address: of the database.
+        dataset: whose users these are.
+
+    Raises:
+        ForetasteError: here and in every method, when the database does not answer.
+    """
+
+    def __init__(self, address: str, dataset: str) -> None:
+        self._database = Database(address, schema_of(dataset), _SHARED_SCHEMA, "profiles")
+
+    def get(self, user_id: str) -> str | None:
+        """What was kept of a user, or None."""
+        rows = self._database.read("SELECT tallies FROM profiles WHERE user_id = ?", [user_id])
+        return str(rows[0][0]) if rows else None
+
+    def put(self, user_id: str, tallies: str) -> None:
+        """Keep this instead; on return it is written."""
+        self._database.write((_SHARED_PUT, [[user_id, time.time(), tallies]]))
+
+    def forget(self, user_id: str) -> bool:
+        """Delete what was kept of a user."""
+        return self._database.write(("DELETE FROM profiles WHERE user_id = ?", [[user_id]])) > 0
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._database.close()
+
+
 class Profiles:
     """Profiles of one data set, kept up to date.
 
@@ -166,11 +205,14 @@ def profile_path(dataset: str) -> Path:
 
 
 def stored_profiles(dataset: str) -> Profiles:
-    """The profiles of a data set in the home.
+    """The profiles of a data set: in the database that servers share, or in the home.
 
     Raises:
-        ForetasteError: their file is damaged.
+        ForetasteError: their file is damaged, or the database does not answer.
     """
+    address = state_address()
+    if address is not None:
+        return Profiles(PostgresProfiles(address, dataset))
     return Profiles(SqliteProfiles(profile_path(dataset)))
 
 

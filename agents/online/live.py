@@ -25,8 +25,9 @@ from foretaste.agents.online.newcomers import Newcomers
 from foretaste.agents.retrieval.tools import Tools
 from foretaste.agents.running import checkpoints
 from foretaste.data.changes import Interaction, Item, items_frame
+from foretaste.data.dataset import Dataset
 from foretaste.data.errors import InputError
-from foretaste.data.ledger import Ledger
+from foretaste.data.ledger import EVENT_COLUMNS, Changes
 from foretaste.data.text import item_texts
 from foretaste.serving.index.growing import GrowingRows
 from foretaste.serving.index.live import LiveIndex
@@ -47,7 +48,7 @@ class Live:
         ForetasteError: the ledger cannot be read.
     """
 
-    def __init__(self, tools: Tools, ledger: Ledger, vectors: int = VECTORS) -> None:
+    def __init__(self, tools: Tools, ledger: Changes, vectors: int = VECTORS) -> None:
         known = tools.index
         if isinstance(known, LiveIndex):
             raise InputError("The index of the imported catalogue was expected, not a live one.")
@@ -144,7 +145,7 @@ class Live:
             "attributes": self._dataset.attributes_of(user_id) or {},
             "profile": self._profile_of(user_id),
             "interactions": [
-                {name: row[name] for name in _COLUMNS[1:]}
+                {name: row[name] for name in EVENT_COLUMNS[1:]}
                 for row in self._dataset.events_of(user_id)
             ],
             "feedback": [dict(zip(names, row, strict=True)) for row in said],
@@ -156,18 +157,33 @@ class Live:
 
     async def forget(self, user_id: str) -> None:
         """Delete all that was kept about a user since the import, and hide what came with it."""
-        hidden = (
-            "INSERT OR IGNORE INTO forgotten VALUES (?, ?)",
-            [[user_hash(user_id), time.time()]],
-        )
-        deletions = [(sql, [[user_id]]) for sql in _FORGET]
-        await asyncio.wrap_future(self.ledger.write(hidden, *deletions, erases=True))
+        await asyncio.wrap_future(self.ledger.write(*forgetting(user_id), erases=True))
         self.people.forget(user_id)
         self.learner.forgot()
         self._keep_up()
         if self._tools.profiles is not None:
             await asyncio.to_thread(self._tools.profiles.forget, user_id)
         await checkpoints.forget(self._dataset.name, user_id)
+
+    async def follow(self) -> None:
+        """Take in what other servers of this data set changed since the last look.
+
+        Raises:
+            ForetasteError: the database that they share does not answer.
+        """
+        missed = await asyncio.to_thread(self.ledger.missed)
+        if missed.items:
+            last = {item_id: item for _, item_id, item in missed.items}
+            imported = self._imported.dataset.row_of
+            came = {item_id: at for at, item_id, _ in missed.items if item_id not in imported}
+            async with self._changing:
+                await asyncio.to_thread(self._take_in, last, came)
+        if missed.forgotten:
+            self.people.forget_hashed({one for (one,) in missed.forgotten})
+            self.learner.forgot()
+        self._learn(self._news(missed.interactions, self._dataset))
+        if missed.forgotten or missed.interactions:
+            self._keep_up()
 
     def _profile_of(self, user_id: str) -> list[dict[str, Any]]:
         """What is kept of a user's profile."""
@@ -222,6 +238,11 @@ class Live:
                 last[item_id] = item
             if item_id not in base.row_of:
                 came.setdefault(item_id, at)
+        self._take_in(last, came)
+
+    def _take_in(self, last: dict[str, str | None], came: dict[str, float]) -> None:
+        """The last word about items, as JSON or None for those that were deleted; and when those that
+        were not imported came."""
         kept = [Item.model_validate(json.loads(item)) for item in last.values() if item]
         if kept:
             frame = items_frame(kept)
@@ -239,17 +260,22 @@ class Live:
         self.people.forgotten.update(
             one for (one,) in self.ledger.read("SELECT user_hash FROM forgotten")
         )
-        imported: dict[str, set[tuple[Any, ...]]] = {}
+        sql = f"SELECT {', '.join(EVENT_COLUMNS)} FROM interactions ORDER BY seq"  # noqa: S608
+        self._learn(self._news(self.ledger.read(sql), base))
+
+    def _news(self, events: Sequence[tuple[Any, ...]], known: Dataset) -> list[dict[str, Any]]:
+        """Events about items of the catalogue, as rows, but for those that a data set holds."""
+        held: dict[str, set[tuple[Any, ...]]] = {}
         rows = []
-        for values in self.ledger.read(f"SELECT {', '.join(_COLUMNS)} FROM interactions"):  # noqa: S608
-            row = dict(zip(_COLUMNS, values, strict=True))
+        for values in events:
+            row = dict(zip(EVENT_COLUMNS, values, strict=True))
             user_id = row["user_id"]
-            if user_id not in imported:
-                imported[user_id] = {_key(one) for one in base.events_of(user_id)}
-            known = row["item_id"] is None or row["item_id"] in self._dataset.row_of
-            if known and _key(row) not in imported[user_id]:
+            if user_id not in held:
+                held[user_id] = {_key(one) for one in known.events_of(user_id)}
+            about = row["item_id"] is None or row["item_id"] in self._dataset.row_of
+            if about and _key(row) not in held[user_id]:
                 rows.append(row)
-        self._learn(rows)
+        return rows
 
     def _learn(self, rows: Sequence[dict[str, Any]]) -> None:
         """Show these interactions, and teach them to the rule one after the other."""
@@ -267,6 +293,18 @@ class Live:
             self.learner.keep_up(LiveDataset.over(base, people.copy()), changed)
 
 
+def forgetting(user_id: str) -> list[tuple[str, list[list[Any]]]]:
+    """What a ledger is told to delete all about a user and to remember that they were deleted."""
+    hidden = (
+        "INSERT INTO forgotten (user_hash, at) VALUES (?, ?) "
+        "ON CONFLICT (user_hash) DO UPDATE SET at = excluded.at"
+    )
+    return [
+        (hidden, [[user_hash(user_id), time.time()]]),
+        *((sql, [[user_id]]) for sql in _FORGET),
+    ]
+
+
 _FEEDBACK_OF = (
     "SELECT request_id, item_id, at, thumb, reason FROM feedback WHERE user_id = ? ORDER BY at"
 )
@@ -276,11 +314,13 @@ _FORGET = (
     "DELETE FROM feedback WHERE user_id = ?",
     "DELETE FROM exposures WHERE user_id = ?",
 )
-_COLUMNS = ("user_id", "item_id", "timestamp", "event", "value", "query")
-_ADD_ITEM = "INSERT OR REPLACE INTO items (at, catalogue, item_id, item) VALUES (?, ?, ?, ?)"
+_ADD_ITEM = (
+    "INSERT INTO items (at, catalogue, item_id, item) VALUES (?, ?, ?, ?) ON CONFLICT (item_id) "
+    "DO UPDATE SET at = excluded.at, catalogue = excluded.catalogue, item = excluded.item"
+)
 _ADD_EVENT = (
-    "INSERT OR IGNORE INTO interactions (at, event_id, user_id, item_id, timestamp, event, value, "
-    "query) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO interactions (at, event_id, user_id, item_id, timestamp, event, value, query) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 )
 
 
@@ -289,7 +329,7 @@ def _event_values(event: Interaction) -> list[Any]:
 
 
 def _event_row(event: Interaction) -> dict[str, Any]:
-    return {name: getattr(event, name) for name in _COLUMNS}
+    return {name: getattr(event, name) for name in EVENT_COLUMNS}
 
 
 def _key(row: dict[str, Any]) -> tuple[Any, ...]:

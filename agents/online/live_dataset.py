@@ -51,9 +51,14 @@ class People:
 
     def forget(self, user_id: str) -> None:
         """Show nothing of this user any more."""
+        self.forget_hashed({user_hash(user_id)})
+
+    def forget_hashed(self, hashes: set[str]) -> None:
+        """The same for users of whom only the hash is known."""
         with self.guard:
-            self.forgotten.add(user_hash(user_id))
-            self.events.pop(user_id, None)
+            self.forgotten |= hashes
+            for user_id in [one for one in self.events if user_hash(one) in hashes]:
+                del self.events[user_id]
 
 
 @dataclass(frozen=True)

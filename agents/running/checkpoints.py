@@ -1,9 +1,9 @@
 """Checkpoints of runs: a run that was killed goes on where it was, and repeats no finished call.
 
 LangGraph saves the state after every node, and what each finished expert made while the others are
-still at work. It is kept in SQLite under the home, or in Postgres when `FORETASTE_CHECKPOINTS`
-holds its address. A checkpoint holds what a person chose and was told, so it is kept for a few
-days only, and `forget` deletes those of one user.
+still at work. It is kept in SQLite under the home, or in Postgres when `FORETASTE_CHECKPOINTS` holds
+its address, or `FORETASTE_STATE` for all that servers share. A checkpoint holds what a person chose
+and was told, so it is kept for a few days only, and `forget` deletes those of one user.
 
 What is read back is rebuilt from an allow-list of the classes of the state; nothing is unpickled.
 """
@@ -30,6 +30,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph.state import CompiledStateGraph
 from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 
 from foretaste.agents.contexts.context import Reader
 from foretaste.agents.graph import build_graph
@@ -38,6 +39,7 @@ from foretaste.agents.wording import prompting
 from foretaste.data.dataset import Dataset
 from foretaste.data.errors import ForetasteError, InputError
 from foretaste.data.files import home, safe_name, subfolder
+from foretaste.data.postgres import state_address
 
 SETTING = "FORETASTE_CHECKPOINTS"
 KEPT_RUNS, KEPT_DAYS = 50, 7.0
@@ -144,6 +146,17 @@ class Checkpoints:
         await self._delete(old)
         return len(old)
 
+    async def about(self, user_id: str) -> list[dict[str, Any]]:
+        """The newest state of every run that is about this user: run, at (its time), state."""
+        newest: dict[str, dict[str, Any]] = {}
+        async for saved in self.saver.alist(None, filter={"user": _hash(user_id)}):
+            name = saved.config["configurable"]["thread_id"]
+            if name.startswith(self.prefix) and name not in newest:
+                state = to_jsonable_python(saved.checkpoint["channel_values"], fallback=str)
+                at = saved.checkpoint["ts"]
+                newest[name] = {"run": name.removeprefix(self.prefix), "at": at, "state": state}
+        return list(newest.values())
+
     async def forget(self, user_id: str) -> int:
         """Delete every run that is about this user; gives their number.
 
@@ -175,7 +188,7 @@ async def opened(dataset: str) -> AsyncGenerator[Checkpoints]:
         ForetasteError: the database cannot be opened.
         InputError: `FORETASTE_CHECKPOINTS` is no address, or Postgres' library is missing.
     """
-    address = os.environ.get(SETTING, "")
+    address = os.environ.get(SETTING) or state_address()
     if not address:
         async with _in_sqlite(subfolder("runs", dataset) / "checkpoints.sqlite") as saver:
             yield await _pruned(Checkpoints(saver, saver.conn, dataset))
@@ -189,13 +202,26 @@ async def opened(dataset: str) -> AsyncGenerator[Checkpoints]:
         )
 
 
+async def about(dataset: str, user_id: str) -> list[dict[str, Any]]:
+    """What the checkpoints of a data set hold of a user. Makes no database."""
+    if not _there(dataset):
+        return []
+    async with opened(dataset) as checkpoints:
+        return await checkpoints.about(user_id)
+
+
 async def forget(dataset: str, user_id: str) -> int:
     """Delete every checkpoint of a user; gives the number of runs. Makes no database."""
-    path = home() / "runs" / safe_name(dataset) / "checkpoints.sqlite"
-    if not os.environ.get(SETTING) and not path.exists():
+    if not _there(dataset):
         return 0
     async with opened(dataset) as checkpoints:
         return await checkpoints.forget(user_id)
+
+
+def _there(dataset: str) -> bool:
+    """Whether there is a database to look into."""
+    path = home() / "runs" / safe_name(dataset) / "checkpoints.sqlite"
+    return bool(os.environ.get(SETTING) or state_address()) or path.exists()
 
 
 def made_of(

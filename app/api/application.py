@@ -13,6 +13,7 @@ from foretaste.app.api import catalogue, chat, errors, health, mcp_tools, recomm
 from foretaste.app.api.guard import Guard
 from foretaste.app.api.keys import KeyRing
 from foretaste.app.api.service import Service
+from foretaste.app.api.shared_limits import shared_limits
 
 SUMMARY = "Recommendations of LLM agents over your own catalogue, and the data they learn from."
 
@@ -44,14 +45,18 @@ def application(
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
         service.forget_old_pages()
-        watching = asyncio.create_task(service.engine.watch())
+        watching = [
+            asyncio.create_task(service.engine.watch()),
+            asyncio.create_task(service.follow()),
+        ]
         try:
             async with mcp.session_manager.run():
                 yield
         finally:
-            watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
+            for task in watching:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
 
     app = FastAPI(
         title="Foretaste",
@@ -74,5 +79,6 @@ def application(
         any_host=any_host,
         page=page,
         login=login,
+        shared=shared_limits(),
     )
     return app

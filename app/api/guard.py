@@ -9,7 +9,8 @@ import asyncio
 import logging
 import time
 import uuid
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -19,8 +20,9 @@ from foretaste.app.api import errors
 from foretaste.app.api.config import ApiConfig
 from foretaste.app.api.errors import Refused
 from foretaste.app.api.keys import ApiKey, KeyRing
-from foretaste.app.api.limits import Limits
+from foretaste.app.api.limits import Limits, too_often
 from foretaste.app.api.metrics import Metrics
+from foretaste.app.api.shared_limits import SharedLimits
 
 log = logging.getLogger("foretaste.api")
 OPEN = frozenset({"/healthz", "/readyz"})
@@ -46,6 +48,7 @@ class Guard:
         any_host: whether the server may be asked without keys under other names than this machine's.
         page: where the page is mounted, which has a login and limits of its own; None without one.
         login: whether the page asks who is there; if not, only this machine may open it.
+        shared: the limits of all servers together; None where there is one.
     """
 
     def __init__(
@@ -57,10 +60,11 @@ class Guard:
         any_host: bool = False,
         page: str | None = None,
         login: bool = False,
+        shared: SharedLimits | None = None,
     ) -> None:
         self.app, self.ring, self.config, self.metrics = app, ring, config, metrics
         self.any_host, self.limits = any_host, Limits()
-        self.page, self.login = page, login
+        self.page, self.login, self.shared = page, login, shared
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or pass a lifespan event on."""
@@ -83,7 +87,7 @@ class Guard:
             key = self._let_in(scope["path"], headers)
             caller = Caller(key.name if key else "local", answer.request_id)
             scope.setdefault("state", {})["caller"] = caller
-            with self._limited(key):
+            async with self._limited(key):
                 await self.app(scope, self._bounded(headers, receive), answer.send)
         except Exception as error:  # noqa: BLE001 (the door is where every fault ends)
             await answer.refuse(errors.of(error), scope, receive)
@@ -124,12 +128,20 @@ class Guard:
                 "`foretaste serve keys add NAME`.",
             )
 
-    def _limited(self, key: ApiKey | None) -> AbstractContextManager[None]:
+    @asynccontextmanager
+    async def _limited(self, key: ApiKey | None) -> AsyncIterator[None]:
+        """One request of a key, within its limits."""
         if key is None:
-            return nullcontext()
+            yield
+            return
         rate = key.rate or self.config.rate
         burst = max(1, round(self.config.burst * rate / self.config.rate))
-        return self.limits.using(key.name, rate, burst, key.concurrency or self.config.concurrency)
+        if self.shared is not None:
+            wait = await asyncio.to_thread(self.shared.wait_s, key.name, rate, burst)
+            if wait > 0:
+                raise too_often(rate, wait)
+        with self.limits.using(key.name, rate, burst, key.concurrency or self.config.concurrency):
+            yield
 
     def _bounded(self, headers: Headers, receive: Receive) -> Receive:
         """`receive`, which gives up on a body that is too large or too slow."""

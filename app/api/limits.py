@@ -51,7 +51,7 @@ class Limits:
         wait = self.wait_s(name, rate, burst)
         use = self._uses[name]
         if wait > 0:
-            raise Refused(429, "rate_limit", f"This key may ask {rate:g} times a second.", wait)
+            raise too_often(rate, wait)
         if use.under_way >= concurrency:
             raise Refused(
                 429, "concurrency_limit", f"This key may have {concurrency} requests under way.", 1
@@ -70,3 +70,8 @@ class Limits:
         use.tokens = min(float(burst), use.tokens + (now - use.since) * rate)
         use.since = now
         return max(0.0, (1 - use.tokens) / rate)
+
+
+def too_often(rate: float, wait_s: float) -> Refused:
+    """The refusal of a key that asks more often than it may."""
+    return Refused(429, "rate_limit", f"This key may ask {rate:g} times a second.", wait_s)

@@ -29,7 +29,7 @@ from foretaste.app.api.service import Engine, Service
 from foretaste.app.console import say
 from foretaste.app.recommending import EngineChoice, engine_of, load, surroundings_of
 from foretaste.data.errors import InputError
-from foretaste.data.ledger import Ledger, ledger_path
+from foretaste.data.ledger import open_ledger
 from foretaste.data.settings import groups_known, override
 from foretaste.data.store import load_dataset
 from foretaste.serving.replicas import ReplicatedChat
@@ -92,7 +92,7 @@ async def open_service(serving: Serving) -> AsyncGenerator[Service]:
         engine = engine.model_copy(update={"restart": True})
     dataset = load_dataset(serving.dataset)
     async with AsyncExitStack() as stack:
-        ledger = Ledger(ledger_path(serving.dataset))
+        ledger = open_ledger(serving.dataset)
         stack.callback(ledger.close)
         tools = await load(stack, dataset, agents, engine, surroundings)
         live = await asyncio.to_thread(Live, tools, ledger, config.vectors)
@@ -172,7 +172,7 @@ def beside(serving: Serving, service: Service, name: str) -> Service:
         surroundings=surroundings_of(serving),
         profiles=stored_profiles(name) if agents.profile else None,
     )
-    live = Live(tools.with_model(service.engine.model), Ledger(ledger_path(name)))
+    live = Live(tools.with_model(service.engine.model), open_ledger(name))
     return Service(live, service.engine, service.config)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing, suppress
@@ -25,7 +26,7 @@ from foretaste.app.api.gate import Gate
 from foretaste.app.api.metrics import Metrics
 from foretaste.app.api.runs import Runs
 from foretaste.app.api.workshop import AskedFrom, Workshop
-from foretaste.data.errors import EngineError, EngineUnavailable, InputError
+from foretaste.data.errors import EngineError, EngineUnavailable, ForetasteError, InputError
 from foretaste.data.feedback import Feedback, shown_line
 from foretaste.serving.chat import ChatModel
 from foretaste.serving.index.filters import ItemFilter
@@ -33,12 +34,17 @@ from foretaste.serving.index.filters import ItemFilter
 Made = TypeVar("Made")
 OnStep = Callable[[str, Mapping[str, Any]], None]
 _ADD_PAGE = "INSERT INTO exposures VALUES (?, ?, ?, ?)"
-_ADD_THUMB = "INSERT OR REPLACE INTO feedback VALUES (?, ?, ?, ?, ?, ?)"
+_ADD_THUMB = (
+    "INSERT INTO feedback VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (request_id, user_id, item_id) "
+    "DO UPDATE SET at = excluded.at, thumb = excluded.thumb, reason = excluded.reason"
+)
 _OLD_PAGES = (
     "DELETE FROM exposures WHERE at < ? AND request_id NOT IN (SELECT request_id FROM feedback)"
 )
 RUNS_ALONE, RUNS_WITH_MODEL = 3, 16
 _LOOK_S = 1.0  # between two looks at the engine
+_FOLLOW_S = 1.0  # between two looks at what other servers changed
+_LOG = logging.getLogger("foretaste.api")
 
 
 @dataclass
@@ -175,6 +181,15 @@ class Service:
         """Load what the first request would otherwise wait for: the weights of the embedder."""
         text = f"warm-up {time.time()}"  # a text that no cache holds
         await asyncio.to_thread(self.live.tools.embedder.encode, [text], keep=False)
+
+    async def follow(self) -> None:
+        """Take in, until cancelled, what other servers of a shared database change."""
+        while self.live.ledger.shared:
+            try:
+                await self.live.follow()
+            except ForetasteError as error:  # the next look finds what this one missed
+                _LOG.error("%s", error)
+            await asyncio.sleep(_FOLLOW_S)
 
     def forget_old_pages(self) -> None:
         """Delete pages that were shown long ago and brought no feedback."""

@@ -91,7 +91,7 @@ class _Teller:
         self._dataset, self._records = dataset, Records(dataset)
         self._live: dict[str, list[tuple[int, str]]] = {}
         sql = (
-            "SELECT user_id, timestamp, item_id FROM interactions WHERE item_id NOT NULL "
+            "SELECT user_id, timestamp, item_id FROM interactions WHERE item_id IS NOT NULL "
             "ORDER BY timestamp"
         )
         for user_id, timestamp, item_id in read_ledger(ledger_path(dataset.name), sql):
