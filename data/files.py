@@ -10,10 +10,11 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ import platformdirs
 from foretaste.data.errors import ForetasteError, InputError
 
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
+_PART = ".part"
+_PART_NAME = re.compile(r"\..+\.[a-z0-9_]{8}\.part")  # as `tempfile` makes them
+_SWEPT: set[Path] = set()
 
 
 def home() -> Path:
@@ -60,40 +64,40 @@ def safe_name(name: str) -> str:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; when the block ends well, rename it onto `path`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    part = Path(name)
-    try:
-        yield part
-        _sync(part)
-        part.chmod(0o644)
-        part.replace(path)
-        _sync(path.parent)
-    finally:
-        part.unlink(missing_ok=True)
+    """Give a temporary path beside `path`; when the block ends well, rename it onto `path`.
+
+    What a killed process left half-written beside it is removed.
+    """
+    with _part_of(path, _new_file) as part:
+        try:
+            yield part
+            _sync(part)
+            part.chmod(0o644)
+            part.replace(path)
+            _sync(path.parent)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """Give a temporary folder beside `path`; when the block ends well, rename it to `path`.
 
-    When `path` exists by then (another process was faster) that one is kept.
+    When `path` exists by then (another process was faster) that one is kept. What a killed process
+    left half-written beside it is removed.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
-    try:
-        yield part
-        for file in part.rglob("*"):
-            if file.is_file():
-                _sync(file)
-        part.chmod(0o755)
-        if not path.exists():
-            part.rename(path)
-            _sync(path.parent)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    with _part_of(path, _make_folder) as part:
+        try:
+            yield part
+            for file in part.rglob("*"):
+                if file.is_file():
+                    _sync(file)
+            part.chmod(0o755)
+            if not path.exists():
+                part.rename(path)
+                _sync(path.parent)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -125,6 +129,60 @@ def locked(folder: Path) -> Iterator[None]:
     with (folder / ".lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def _part_of(path: Path, make: Callable[[Path], str]) -> Iterator[Path]:
+    """A new name beside `path` for the block, locked meanwhile: a sweeper sees that it is in use."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path.parent)
+    while True:
+        part = Path(make(path))
+        handle = os.open(part, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if not _same(part, handle):  # a sweeper was between its making and its lock
+                continue
+            yield part
+            return
+        finally:
+            os.close(handle)
+
+
+def _new_file(path: Path) -> str:
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_PART, dir=path.parent)
+    os.close(handle)
+    return name
+
+
+def _make_folder(path: Path) -> str:
+    return tempfile.mkdtemp(prefix=f".{path.name}.", suffix=_PART, dir=path.parent)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left half-written in a folder: parts that nobody holds.
+
+    Once a process and folder: what is left later is removed by the next process.
+    """
+    if folder in _SWEPT:
+        return
+    _SWEPT.add(folder)
+    for part in [one for one in folder.glob(f".*{_PART}") if _PART_NAME.fullmatch(one.name)]:
+        with suppress(OSError):  # somebody holds it, or was faster
+            handle = os.open(part, os.O_RDONLY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(part) if part.is_dir() else part.unlink()
+            finally:
+                os.close(handle)
+
+
+def _same(path: Path, handle: int) -> bool:
+    """Whether `path` is still what `handle` was opened on."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False
 
 
 def _sync(path: Path) -> None:

@@ -39,26 +39,29 @@ def _name(node: ast.expr) -> str:
 def offences(text: str) -> Iterator[tuple[int, str]]:
     """(line, what) of everything in a source that is not allowed."""
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            names = [node.module or ""]
-        else:
-            names = []
-        for name in names:
-            if name.split(".")[0] in MODULES:
-                yield node.lineno, f"import {name}"  # type: ignore[attr-defined]
-        if isinstance(node, ast.Call):
-            called = _name(node.func)
-            if called in CALLS:
-                yield node.lineno, called
-            for keyword in node.keywords:
-                value = keyword.value
-                held = value.value if isinstance(value, ast.Constant) else None
-                if (keyword.arg, held) in KEYWORDS:
-                    yield node.lineno, f"{keyword.arg}={held}"
-            if called.startswith("subprocess.") and node.args and _text(node.args[0]):
-                yield node.lineno, "a command as one string"
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield from _imported(node)
+        elif isinstance(node, ast.Call):
+            yield from _called(node)
+
+
+def _imported(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[int, str]]:
+    alone = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+    for name in alone or [getattr(node, "module", None) or ""]:
+        if name.split(".")[0] in MODULES:
+            yield node.lineno, f"import {name}"
+
+
+def _called(node: ast.Call) -> Iterator[tuple[int, str]]:
+    called = _name(node.func)
+    if called in CALLS:
+        yield node.lineno, called
+    for keyword in node.keywords:
+        held = keyword.value.value if isinstance(keyword.value, ast.Constant) else None
+        if (keyword.arg, held) in KEYWORDS:
+            yield node.lineno, f"{keyword.arg}={held}"
+    if called.startswith("subprocess.") and node.args and _text(node.args[0]):
+        yield node.lineno, "a command as one string"
 
 
 def _text(node: ast.expr) -> bool:

@@ -94,7 +94,6 @@ class ReadOnly:
             said = folder / "said.txt"
             said.touch()
             said.chmod(0o666)
-            os.chmod(folder, 0o755)
             with _read_only(home.parent):
                 ended = forks.run(lambda: _as_reader(home, words), said)
             if ended.code == 0:

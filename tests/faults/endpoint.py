@@ -34,6 +34,7 @@ _LIES = (  # 200 OK, each with something else than what was asked for
     b'"\xff\xfe"',
     b'{"choices": [{"message": {"content": "{}"}}], "usage": [1]}',
 )
+_WAITS = {"slow": 0.5, "half-open": 3600.0}  # seconds before an answer
 KINDS = ("honest", "slow", "lying", "half-open", "torn", "failing", "closing")
 
 
@@ -61,40 +62,41 @@ def _handler(kind: str, pause_s: float) -> type[BaseHTTPRequestHandler]:
         asked = 0
 
         def do_GET(self) -> None:
-            self._send(json.dumps({"object": "list", "data": [{"id": "scripted"}]}).encode())
+            _send(self, json.dumps({"object": "list", "data": [{"id": "scripted"}]}).encode())
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
             Handler.asked += 1
-            time.sleep(pause_s)
-            if kind == "half-open":
-                time.sleep(3600)
-            if kind == "slow":
-                time.sleep(0.5)
-            if kind == "closing":
-                self.connection.close()
-            elif kind == "failing":
-                self._send(b'{"error": {"message": "the engine fell over"}}', status=500)
-            elif kind == "lying":
-                self._send(_LIES[Handler.asked % len(_LIES)])
-            elif kind == "torn":
-                self._send(_answer(body), torn=True)
-            else:
-                self._send(_answer(body))
-
-        def _send(self, said: bytes, status: int = 200, torn: bool = False) -> None:
-            self.send_response(status)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(said)))
-            self.end_headers()
-            self.wfile.write(said[: len(said) // 2] if torn else said)
-            if torn:
-                self.connection.shutdown(socket.SHUT_RDWR)
+            time.sleep(_WAITS.get(kind, pause_s))
+            _reply(self, kind, Handler.asked, body)
 
         def log_message(self, *_: Any) -> None:
             pass
 
     return Handler
+
+
+def _reply(to: BaseHTTPRequestHandler, kind: str, number: int, body: dict[str, Any]) -> None:
+    """The number-th answer of an endpoint of this kind."""
+    if kind == "closing":
+        to.connection.close()
+    elif kind == "failing":
+        _send(to, b'{"error": {"message": "the engine fell over"}}', status=500)
+    elif kind == "lying":
+        _send(to, _LIES[number % len(_LIES)])
+    else:
+        _send(to, _answer(body), torn=kind == "torn")
+
+
+def _send(to: BaseHTTPRequestHandler, said: bytes, status: int = 200, torn: bool = False) -> None:
+    """Headers and body; a torn one ends in its middle."""
+    to.send_response(status)
+    to.send_header("content-type", "application/json")
+    to.send_header("content-length", str(len(said)))
+    to.end_headers()
+    to.wfile.write(said[: len(said) // 2] if torn else said)
+    if torn:
+        to.connection.shutdown(socket.SHUT_RDWR)
 
 
 def _answer(body: dict[str, Any]) -> bytes:
