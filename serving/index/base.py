@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from foretaste.data.errors import InputError
 
-Kind = Literal["exact", "ivf", "lance"]
+Kind = Literal["exact", "ivf", "lance", "qdrant"]
 
 
 class IndexInfo(BaseModel, frozen=True, extra="forbid"):

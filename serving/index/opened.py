@@ -29,7 +29,7 @@ from foretaste.serving.index.saved import changes_file, has_saved, read_faiss, r
 
 EXACT_UP_TO = 50_000  # items: an exact search of more takes above 5 ms a query on one core
 _BYTES_A_NUMBER = 8  # at most, while an `ivf` index is built: float32 vectors, twice for a moment
-_BATCH = 10_000  # items whose vectors are in memory together while a `lance` index is built
+_BATCH = 10_000  # items whose vectors are in memory together while such an index is built
 _BUILDING = "build-"  # beginning of the names of folders that an index is built in
 
 
@@ -40,9 +40,10 @@ def open_index(dataset: Dataset, embedder: Embedder) -> ItemIndex:
     another catalogue, a damaged file) the items' texts are encoded, with progress, and the new
     index is saved over the old one. Two processes take turns, so it is built once.
 
-    A new index is of the kind that `fitting_kind` names. FORETASTE_INDEX (exact, ivf or lance)
-    overrules that, also for an index of another kind that is there. A `lance` index is built below
-    FORETASTE_INDEX_URI where that is set (a folder or an object store such as `s3://bucket/path`).
+    A new index is of the kind that `fitting_kind` names. FORETASTE_INDEX (exact, ivf, lance
+    or qdrant) overrules that, also for an index of another kind that is there. A `lance` index is
+    built below FORETASTE_INDEX_URI where that is set (a folder or an object store such as
+    `s3://bucket/path`), a `qdrant` one on the server that it names (`http://host:6333`).
     """
     folder, wished = _folder(dataset, embedder), _wished_kind()
     with locked(folder):
@@ -60,6 +61,8 @@ def open_index(dataset: Dataset, embedder: Embedder) -> ItemIndex:
         kind = wished or fitting_kind(dataset.items.height, embedder.dimension, free)
         if kind == "lance":
             return _built_on_disk(dataset, embedder, folder)
+        if kind == "qdrant":
+            return _built_on_server(dataset, embedder, folder)
         index = build_index(dataset, embedder, kind)
         index.save(folder)
     return index
@@ -117,6 +120,10 @@ def load_index(folder: Path, catalogue_fingerprint: str, embedder_fingerprint: s
         from foretaste.serving.index.lance import LanceIndex
 
         return LanceIndex.load(info, item_ids, place)
+    if info.kind == "qdrant":
+        from foretaste.serving.index.qdrant import QdrantIndex
+
+        return QdrantIndex.load(info, item_ids, place)
     index = read_faiss(place, info.kind)
     return (ExactIndex if info.kind == "exact" else IvfIndex)(info, item_ids, index)
 
@@ -125,20 +132,37 @@ def _built_on_disk(dataset: Dataset, embedder: Embedder, folder: Path) -> ItemIn
     """A new `lance` index, saved in `folder`; the vectors of `_BATCH` items are in memory."""
     from foretaste.serving.index.lance import LanceIndex
 
-    texts = item_texts(dataset.items)
-
-    def batches() -> Iterator[NDArray[np.float32]]:
-        for start in range(0, len(texts), _BATCH):
-            yield embedder.encode(texts[start : start + _BATCH])
-
     for torn in folder.glob(f"{_BUILDING}*"):
         shutil.rmtree(torn, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=_BUILDING, dir=folder) as building:
         uri = _store(dataset, embedder) or building
         info, asked = _info("lance", dataset, embedder), _asked(dataset, embedder)
-        index = LanceIndex.build(info, dataset.item_ids, batches(), asked, uri)
+        index = LanceIndex.build(info, dataset.item_ids, _batches(dataset, embedder), asked, uri)
         index.save(folder)
     return index
+
+
+def _built_on_server(dataset: Dataset, embedder: Embedder, folder: Path) -> ItemIndex:
+    """A new `qdrant` index, its address saved in `folder`."""
+    from foretaste.serving.index.qdrant import QdrantIndex
+
+    uri = os.environ.get("FORETASTE_INDEX_URI", "")
+    if not uri.startswith(("http://", "https://")):
+        raise InputError(
+            "FORETASTE_INDEX=qdrant needs the server's address as FORETASTE_INDEX_URI, such as "
+            f"http://localhost:6333, not {uri!r}."
+        )
+    info, asked = _info("qdrant", dataset, embedder), _asked(dataset, embedder)
+    index = QdrantIndex.build(info, dataset.item_ids, _batches(dataset, embedder), asked, uri)
+    index.save(folder)
+    return index
+
+
+def _batches(dataset: Dataset, embedder: Embedder) -> Iterator[NDArray[np.float32]]:
+    """(m, d) float32 vectors of `_BATCH` items at a time, in row order."""
+    texts = item_texts(dataset.items)
+    for start in range(0, len(texts), _BATCH):
+        yield embedder.encode(texts[start : start + _BATCH])
 
 
 def _wished_kind() -> Kind | None:
