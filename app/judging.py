@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic
 
+from foretaste.app.fleet.config import Where
 from foretaste.app.recommending import EngineChoice, engine_of
 from foretaste.data.errors import InputError
 from foretaste.data.settings import groups_known, override
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
     from foretaste.judge.people.head import HeadJudge
 
 
+Judging = Callable[[Case], Awaitable[Record]]
+
+
 class BatchCall(EngineChoice, frozen=True):
     """The options that `judge run` and `judge pairwise` share; see their help."""
 
@@ -59,6 +63,7 @@ class RunCall(BatchCall, frozen=True):
     """The options of one `judge run`."""
 
     source: Path
+    where: Where = "local"
     requests: Path | None = None
     judges: tuple[str, ...] = ("agent",)
     samples: int = 1
@@ -102,7 +107,12 @@ def run_cases(call: RunCall) -> dict[str, Any]:
             "Several samples are all the same at temperature 0; add --set judge.temperature=0.7."
         )
     earlier = list(read_records(call.against)) if call.against else None
-    counts = asyncio.run(_run_cases(call, job))
+    if call.where == "ray" and _all_done(job) is None:
+        from foretaste.app.fleet.judges import judge_on_ray
+
+        counts = judge_on_ray(call, job.source, _rubric(rubric))
+    else:
+        counts = asyncio.run(_run_cases(call, job))
     found = asdict(counts) | figures(read_records(call.target), call.seed)
     if earlier is None:
         return found
@@ -129,16 +139,20 @@ def run_pairs(call: PairCall) -> dict[str, Any]:
 def _job(
     call: BatchCall, rubric: Rubric, read: Iterable[Some], sources: Iterable[Path | None]
 ) -> _Job[Some]:
-    groups_known(call.settings, ("judge", "engine"))
+    groups_known(call.settings, ("judge", "engine", "fleet"))
     if call.target.suffix not in LINES:
         raise InputError(f"--out expects a name that ends in {LINES[0]}, not {call.target.name}.")
     for path in sources:
         both_there = path is not None and path.exists() and call.target.exists()
         if path is not None and both_there and path.samefile(call.target):
             raise InputError("The output would be written over the input; name another file.")
+    return _job_over(call, rubric, checked(read))
+
+
+def _job_over(call: BatchCall, rubric: Rubric, source: Source[Some]) -> _Job[Some]:
     records = Records(load_dataset(call.dataset)) if call.dataset else None
     return _Job(
-        source=checked(read),
+        source=source,
         target=call.target,
         rubric=rubric,
         config=override(JudgeConfig(seed=call.seed), "judge", call.settings),
@@ -152,15 +166,35 @@ async def _run_cases(call: RunCall, job: _Job[Case]) -> Counts:
     if done := _all_done(job):
         return done
     async with AsyncExitStack() as stack:
-        judge = await _judge(stack, call, job)
-
-        async def one(case: Case) -> Record:
-            start = time.perf_counter()
-            said = await judge.judge(case)
-            return record_of(case, said, made_of, (time.perf_counter() - start) * 1000)
-
-        made_of = _rubric(job.rubric) | judge.made_of
+        made_of, one = await _opened(stack, call, job)
         return await _through(job, made_of, one)
+
+
+async def open_judge(stack: AsyncExitStack, call: RunCall) -> Judging:
+    """What judges one case by these options; closed with `stack`.
+
+    Raises:
+        InputError: there is no such judge.
+        EngineError: its model did not start.
+    """
+    nothing: Source[Case] = Source((), ())
+    _, one = await _opened(stack, call, _job_over(call, load_rubric(call.rubric), nothing))
+    return one
+
+
+async def _opened(
+    stack: AsyncExitStack, call: RunCall, job: _Job[Case]
+) -> tuple[dict[str, str], Judging]:
+    """What decides the judgements, and what makes them."""
+    judge = await _judge(stack, call, job)
+    made_of = _rubric(job.rubric) | judge.made_of
+
+    async def one(case: Case) -> Record:
+        start = time.perf_counter()
+        said = await judge.judge(case)
+        return record_of(case, said, made_of, (time.perf_counter() - start) * 1000)
+
+    return made_of, one
 
 
 async def _run_pairs(call: PairCall, job: _Job[Pair]) -> Counts:

@@ -42,6 +42,13 @@ RecordsOption = Annotated[
 EngineOption = Annotated[
     str, typer.Option(help="vllm (a child process) or transformers (in this process).")
 ]
+SpreadOption = Annotated[
+    str,
+    typer.Option(
+        help="vllm (a child process) or transformers (in this process); or where judges run: local "
+        "(this process) or ray (spread over a cluster)."
+    ),
+]
 ModelOption = Annotated[
     str, typer.Option(help="bundled:NAME, a folder, a hub id, or the endpoint's model name.")
 ]
@@ -50,7 +57,9 @@ EndpointOption = Annotated[
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", help="judge.FIELD=VALUE or engine.FIELD=VALUE; repeatable."),
+    typer.Option(
+        "--set", help="FIELD=VALUE of judge, engine or fleet, as in judge.seed=1; repeatable."
+    ),
 ]
 ConcurrencyOption = Annotated[int, typer.Option(min=1, help="Cases under way at once.")]
 PriceOption = Annotated[
@@ -86,7 +95,11 @@ def run(
     samples: Annotated[
         int, typer.Option(min=1, max=25, help="Of each agent; several make a panel.")
     ] = 1,
-    engine: EngineOption = "vllm",
+    engine: SpreadOption = "vllm",
+    llm: Annotated[
+        str | None,
+        typer.Option(help="With --engine local or ray: vllm (if unset) or transformers."),
+    ] = None,
     model: ModelOption = _MODEL,
     endpoint: EndpointOption = None,
     setting: SetOption = None,
@@ -99,11 +112,14 @@ def run(
     json_target: JsonOption = None,
 ) -> None:
     """Judge every answer of a file by a rubric; killed, it goes on where it was."""
+    from foretaste.app.fleet.config import placed
     from foretaste.app.judging import RunCall, run_cases
     from foretaste.judge.report.markdown import told
 
+    where, way = placed(engine, llm, "vllm")
     call = RunCall(
         source=source,
+        where=where,
         target=out,
         rubric=rubric,
         columns=tuple(columns or ()),
@@ -113,7 +129,7 @@ def run(
         judges=tuple(judge or ("agent",)),
         samples=samples,
         against=against,
-        engine=engine,
+        engine=way,
         model=model,
         endpoint=endpoint,
         settings=tuple(setting or ()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -150,7 +151,7 @@ def _to_all(
     engine: str,
     llm: str | None,
     out: Path | None,
-    alone: list[object],
+    alone: Sequence[object],
     shared: dict[str, Any],
     json_target: str | None,
 ) -> None:
