@@ -41,6 +41,7 @@ from foretaste.app.commands import (
     recommend,
     run,
     serve,
+    user,
 )
 from foretaste.app.console import one_sentence
 from foretaste.serving.arithmetic import keep_few_kernels, wait_patiently
@@ -60,6 +61,7 @@ cli.command("index")(index.index)
 cli.command("recommend")(recommend.recommend)
 cli.command("run")(run.run)
 cli.add_typer(profile.group, name="profile")
+cli.add_typer(user.group, name="user")
 cli.add_typer(evaluate.group, name="evaluate")
 evaluate.group.command("intent")(evaluate_intent.intent)
 evaluate.group.command("interest")(evaluate_interest.interest)

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sized
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
+from foretaste.agents.running import checkpoints
 from foretaste.app.api.errors import Refused
 from foretaste.app.api.service import Service
 from foretaste.app.api.wire import Interactions, Items, Thumbs
+from foretaste.app.personal import deleted_from_files
 from foretaste.data.changes import Identifier
 from foretaste.data.errors import InputError
+from foretaste.data.personal import file_rows
 
 
 def routes(service: Service) -> APIRouter:
     """The routes over one service. Each answers when its change is on disk and in use."""
     router = APIRouter(tags=["data"])
-    live = service.live
+    live, deleting = service.live, asyncio.Lock()
 
     @router.post("/v1/items")
     async def upsert(sent: Items) -> dict[str, int]:
@@ -51,17 +55,24 @@ def routes(service: Service) -> APIRouter:
 
     @router.get("/v1/users/{user_id}")
     async def user(user_id: Identifier) -> dict[str, Any]:
-        """Everything that is kept about a user."""
+        """Everything that is kept about a user, also in runs and in files of trainings."""
         _known_user(service, user_id)
-        return {"user_id": user_id, **await live.about(user_id)}
+        runs = await checkpoints.about(live.tools.dataset.name, user_id)
+        files = await asyncio.to_thread(file_rows, user_id)
+        return {"user_id": user_id, **await live.about(user_id), "runs": runs, "files": files}
 
     @router.delete("/v1/users/{user_id}")
     async def forget(user_id: Identifier) -> dict[str, Any]:
-        """Delete what was kept while serving, and hide what was imported: a stranger from now on."""
+        """Delete all that is kept, also from the imported tables: a stranger from now on.
+
+        The answer names what was made from data with them, to be made anew.
+        """
         _known_user(service, user_id)
-        imported = len(live.tools.dataset.events_of(user_id))
+        events, name = len(live.tools.dataset.events_of(user_id)), live.tools.dataset.name
         await live.forget(user_id)
-        return {"user_id": user_id, "forgotten": True, "interactions": imported}
+        told = {"user_id": user_id, "forgotten": True, "interactions": events}
+        async with deleting:
+            return told | await asyncio.to_thread(deleted_from_files, name, user_id)
 
     return router
 
