@@ -13,7 +13,7 @@ import gradio as gr
 from foretaste.app.page import comparing, pieces, sides
 from foretaste.app.page.asking import MODES
 from foretaste.app.page.comparing import Figures, Met
-from foretaste.app.page.desk import Desk, each
+from foretaste.app.page.desk import Desk, each, stops
 from foretaste.app.page.faults import shown
 from foretaste.app.page.sides import GROUNDED, MODEL, TEXT, VECTORS, Setting
 from foretaste.judge.objects import Preference
@@ -59,13 +59,7 @@ def tab(desk: Desk) -> None:
         show_progress="hidden",
         api_visibility="private",
     )
-    stop.click(
-        lambda: pieces.note("Stopped; nothing works for you any more."),
-        None,
-        said,
-        cancels=[running],
-        api_visibility="private",
-    )
+    stops(stop, running, said, lambda: pieces.note("Stopped; nothing works for you any more."))
 
 
 def _side(name: str, answers: list[str], chosen: str, mode: str) -> list[Any]:

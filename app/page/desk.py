@@ -9,6 +9,8 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import gradio as gr
+
 from foretaste.agents.objects import Request
 from foretaste.agents.recommend import Event
 from foretaste.app.api.service import Service
@@ -138,3 +140,16 @@ async def under_way(
         work.cancel()
         with suppress(asyncio.CancelledError, Exception):
             await work
+
+
+def stops(button: gr.Button, running: Any, said: Any, tell: Callable[[], Any]) -> None:
+    """Let a button end an event, and say so when it has ended: what still came is not said over it.
+
+    Args:
+        button: Stop.
+        running: the event.
+        said: where it is said; one component or several.
+        tell: gives their values.
+    """
+    ended = button.click(None, None, None, cancels=[running], api_visibility="private")
+    ended.then(tell, None, said, show_progress="hidden", api_visibility="private")

@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from foretaste.app.page import judging, label_form, pieces
-from foretaste.app.page.desk import Desk, each
+from foretaste.app.page.desk import Desk, each, stops
 from foretaste.app.page.faults import shown
 from foretaste.judge.batch.saved import Record
 from foretaste.judge.objects import MARKS, TIERS
@@ -71,7 +71,7 @@ def tab(desk: Desk) -> None:
         **private,
     )
     stopped = "Stopped; what was judged is kept, and Judge goes on from there."
-    stop.click(lambda: pieces.note(stopped), None, said, cancels=[running], **private)
+    stops(stop, running, said, lambda: pieces.note(stopped))
     verdicts.select(_looked, verdicts_in, one, **private)
     show.input(_shown, [verdicts_in, show], verdicts, **private)
     label_form.form(file, rubric, own, verdicts_in)

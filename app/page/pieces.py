@@ -46,10 +46,16 @@ def chips(texts: Iterable[str], kind: str = "") -> str:
     return f"<ul>{''.join(rows)}</ul>" if rows else ""
 
 
-def box(title: str, who: str, body: str) -> str:
-    """One agent's work: what it is called, who made it, and what (HTML)."""
+def box(title: str, who: str, body: str, kind: str = "") -> str:
+    """One agent's work: what it is called, who made it, and what (HTML).
+
+    Args:
+        title, who: as text.
+        body: as HTML.
+        kind: another class of the box.
+    """
     return (
-        f'<section class="ft-box"><h4>{text(title, 120)}</h4>'
+        f'<section class="ft-box {kind}"><h4>{text(title, 120)}</h4>'
         f'<span class="ft-who">{text(who, 80)}</span>{body}</section>'
     )
 

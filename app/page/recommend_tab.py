@@ -13,7 +13,7 @@ from foretaste.agents.objects import Candidate, Request
 from foretaste.app.api.service import Service
 from foretaste.app.page import finding, pieces
 from foretaste.app.page.asking import HISTORY, MODES, SEASONS, USER, Fields
-from foretaste.app.page.desk import Desk, steps
+from foretaste.app.page.desk import Desk, steps, stops
 from foretaste.app.page.faults import shown
 from foretaste.app.page.view import View, costs
 from foretaste.app.page.whynot import why_not
@@ -66,13 +66,7 @@ def tab(desk: Desk) -> None:
         show_progress="hidden",
         api_name="recommend_page",
     )
-    stop.click(
-        lambda: pieces.note("Stopped; nothing works for you any more."),
-        None,
-        status,
-        cancels=[running],
-        api_visibility="private",
-    )
+    stops(stop, running, status, lambda: pieces.note("Stopped; nothing works for you any more."))
 
 
 async def recommended(desk: Desk, session: str, fields: Fields) -> AsyncGenerator[tuple[Any, ...]]:

@@ -14,7 +14,7 @@ import gradio as gr
 
 from foretaste.app.page import pieces
 from foretaste.app.page.curves import curves
-from foretaste.app.page.desk import Desk, each
+from foretaste.app.page.desk import Desk, each, stops
 from foretaste.app.page.faults import shown
 from foretaste.app.page.trainings import (
     PRESETS,
@@ -50,10 +50,7 @@ def tab(desk: Desk) -> None:
             fields, buttons, said = _form(desk)
         with gr.Column(scale=2, min_width=300):
             gr.Markdown("### Runs")
-            names = listed()
-            runs = gr.Dropdown(
-                names, value=names[0] if names else None, label="Run", elem_id="runs"
-            )
+            runs = gr.Dropdown([], value=None, label="Run", elem_id="runs")
             again = gr.Button("Look again", size="sm")
             plot = gr.Plot(label="Curves", visible=False)
             facts = gr.HTML()
@@ -77,12 +74,12 @@ def tab(desk: Desk) -> None:
     private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     running = estimate.click(run, fields, [said, start, plot], concurrency_limit=None, **private)
     start.click(begin, None, start, concurrency_limit=None, **private)
-    stop.click(_stopped, None, [said, start, fields[-1]], cancels=[running], **private)
+    stops(stop, running, [said, start, fields[-1]], _stopped)
     looked = [plot, facts, details, result, settings]
-    again.click(lambda: gr.update(choices=listed()), None, runs, **private)
-    running.then(lambda: gr.update(choices=listed()), None, runs, **private)
+    again.click(_newest, None, runs, **private)
+    running.then(_newest, None, runs, **private)
     runs.change(looked_at, runs, looked, **private)
-    gr.on(None, looked_at, runs, looked, **private)
+    gr.on(None, _newest, None, runs, **private)
 
 
 def _form(desk: Desk) -> tuple[list[Any], tuple[gr.Button, gr.Button, gr.Button], gr.HTML]:
@@ -165,6 +162,11 @@ def _end(training: Training) -> str:
     if training.asks or code == 130:
         return pieces.note("It was not begun, or stopped and saved.")
     return pieces.fault(f"It ended with code {code}; its last words stand above.")
+
+
+def _newest() -> Any:
+    names = listed()
+    return gr.update(choices=names, value=names[0] if names else None)
 
 
 def looked_at(name: str | None) -> tuple[Any, Any, Any, Any, Any]:

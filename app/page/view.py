@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from foretaste.agents.objects import Candidate, Persona, Tag, Verdict
+from foretaste.agents.objects import Candidate, Persona, Tag, UserContext, Verdict
 from foretaste.agents.recommend import STARTED
 from foretaste.app.page import pieces
 
 WHO = {"model": "language model", "fallback": "grounded, without the model"}
+_NEWEST, _STATEMENTS = 5, 3  # choices and lines of the profile that are shown as read
 NAMES = {
     "context": "reading the history",
     "planner": "planner",
@@ -30,6 +31,7 @@ class View:
     """What the agents made so far, for one visitor and one run.
 
     Attributes:
+        context: what the agents read of the person.
         titles: item id → title, of the history.
         working: who is at work: (node, label).
         personas: in the order of their numbers.
@@ -38,6 +40,7 @@ class View:
         candidates: what the channels found.
     """
 
+    context: UserContext | None = None
     titles: dict[str, str] = field(default_factory=dict)
     working: list[tuple[str, str]] = field(default_factory=list)
     personas: list[Persona] = field(default_factory=list)
@@ -53,6 +56,7 @@ class View:
         ended = {(span.node, span.label) for span in made.get("spans", ())}
         self.working = [one for one in self.working if one not in ended]
         if "context" in made:
+            self.context = made["context"]
             self.titles = {event.item_id: event.title for event in made["context"].events}
         self.personas = made.get("personas", self.personas)
         self.personas = [*self.personas, *made.get("interests", {}).values()]
@@ -71,9 +75,22 @@ class View:
         )
 
     def agents(self) -> str:
-        """Personas with their evidence and tags side by side, then what the arbiter did."""
+        """What is read, then personas with evidence and tags side by side, and what the arbiter did."""
         parts = [self._persona(number, one) for number, one in enumerate(self.personas)]
-        return pieces.boxes(parts) + self._arbiter()
+        return self._read() + pieces.boxes(parts) + self._arbiter()
+
+    def _read(self) -> str:
+        """The newest choices, the profile and the day, as the agents are told them."""
+        known = self.context
+        if known is None:
+            return ""
+        newest = [event.title for event in reversed(known.events[-_NEWEST:])]
+        parts = [pieces.chips(newest)] if newest else []
+        parts += [pieces.note(one.text) for one in known.profile[:_STATEMENTS]]
+        if known.environment:
+            parts.append(pieces.note("The day: " + "; ".join(known.environment)))
+        who = f"{len(known.events):,} events, the newest first"
+        return pieces.box("What the agents read", who, "".join(parts), "ft-read")
 
     def _persona(self, number: int, persona: Persona) -> str:
         evidence = [self.titles.get(item_id, item_id) for item_id in persona.evidence]
@@ -84,7 +101,7 @@ class View:
             f"<p>{pieces.text(persona.description)}</p>{now}"
             f'<p class="ft-who">rests on</p>{pieces.chips(evidence[:6])}{searched}'
         )
-        return pieces.box(persona.name, WHO[persona.source], body)
+        return pieces.box(persona.name, WHO[persona.source], body, "ft-persona")
 
     def _arbiter(self) -> str:
         if not self.verdicts:

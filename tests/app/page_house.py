@@ -22,7 +22,7 @@ from foretaste.data.dataset import Dataset
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 HOSTILE = "<img src=x onerror='window.hacked=1'><script>window.hacked=1</script>${7*7} {{7*7}}"
-WAIT_MS = 60_000
+WAIT_MS = 40_000
 _HERE = Path(__file__).parent
 
 

@@ -25,6 +25,7 @@ until = HOUSE["until"]
 TABS = ("Recommend", "Compare", "Judge", "Catalogue", "Training", "System")
 RUN = "towers/films-0123abcd"
 CHILD = """
+import sys
 print("Expected: 3 s, 100 MB of memory, 1 MB of disk.", file=sys.stderr)
 print("Begin? [y/n]", file=sys.stderr, flush=True)
 if sys.stdin.readline() != "y\\n":
@@ -88,7 +89,7 @@ def _answers(folder: Path, count: int, name: str = "answers.jsonl") -> Path:
     file = folder / name
     rows = [{"id": f"r{n}", "answer": f"A film of the sea, number {n}."} for n in range(count)]
     if name.endswith(".csv"):
-        lines = ["id,answer,item_id", *(f'{row["id"]},"{row["answer"]}"' for row in rows)]
+        lines = ["id,answer,item_id", *(f'{row["id"]},"{row["answer"]}",space-1' for row in rows)]
         file.write_text("\n".join(lines) + "\n")
     else:
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -103,7 +104,8 @@ def _upload(page: Page, file: Path) -> None:
 def test_the_agents_show_their_work_the_cost_and_why_something_is_missing(visit: Any) -> None:
     page = visit(model=ScriptedChat(lambda ask: {"nothing": "useful"}))
     _recommended(page)
-    assert page.locator(".ft-box h4").first.inner_text()
+    assert page.locator(".ft-read").get_by_text("3 events").count() == 1
+    assert page.locator(".ft-persona h4").first.inner_text()
     assert page.get_by_text("rests on").count() >= 1
     assert page.locator(".ft-card").count() == 8
     assert page.get_by_text("Star Voyage (1980)").first.is_visible()  # evidence of user ann

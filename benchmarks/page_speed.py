@@ -1,0 +1,156 @@
+"""How fast the page is: paint, first word of the agents, and what other visitors notice meanwhile.
+
+    python benchmarks/page_speed.py --dataset ml-100k --engine vllm --json -
+
+Starts `foretaste app`, waits until its engine is warm, and drives Debian's chromium:
+
+* paint: from opening the page until the Recommend button can be pressed, in a browser that has seen
+  nothing yet (`first`) and in later visits (`again`);
+* first output: from the click until the page shows what the agents read of the person, until their
+  first persona, and until the items;
+* while working: how long a new visit takes while a recommendation is worked out, and the longest
+  time that the page under work did not answer to its own clock;
+* visitors: so many at once, each with a session of its own asking for another user; seconds until
+  each had its items, and whether each got their own.
+
+Every figure is wall time on a machine that does nothing else; runs repeat, medians and worst are told.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+from playwright.sync_api import Browser, Page, sync_playwright
+from screenshots import served
+
+from foretaste.app.console import emit, say
+from foretaste.data.store import load_dataset
+
+CLOCK = """() => {
+  window.ftWorst = 0; let last = performance.now();
+  setInterval(() => { const now = performance.now();
+    window.ftWorst = Math.max(window.ftWorst, now - last - 50); last = now; }, 50);
+}"""
+LONG_MS = 600_000
+
+
+def told(values: list[float]) -> dict[str, float]:
+    """Median and worst of some seconds."""
+    return {"median_s": round(statistics.median(values), 3), "worst_s": round(max(values), 3)}
+
+
+def visit(browser: Browser, url: str) -> tuple[Page, float]:
+    """A page in a browser without any memory, and the seconds until it can be used."""
+    page = browser.new_context().new_page()
+    page.set_default_timeout(LONG_MS)
+    return page, opened(page, url)
+
+
+def opened(page: Page, url: str) -> float:
+    """Seconds until the page can be used."""
+    start = time.perf_counter()
+    page.goto(url, wait_until="commit")
+    page.locator("#recommend").wait_for()
+    return time.perf_counter() - start
+
+
+def recommended(page: Page, others: Browser, url: str) -> dict[str, float]:
+    """Seconds from the click to the first output and to the items, and what was noticed meanwhile."""
+    page.evaluate(CLOCK)
+    start = time.perf_counter()
+    page.locator("#recommend").click()
+    page.locator(".ft-read h4").first.wait_for()
+    read = time.perf_counter() - start
+    page.locator(".ft-persona h4, .ft-card h4").first.wait_for()
+    first = time.perf_counter() - start
+    beside, meanwhile = visit(others, url)
+    beside.context.close()
+    page.locator(".ft-card").first.wait_for()
+    whole = time.perf_counter() - start
+    worst = float(page.evaluate("window.ftWorst")) / 1000
+    return {
+        "read_s": read,
+        "first_s": first,
+        "whole_s": whole,
+        "visit_s": meanwhile,
+        "stall_s": worst,
+    }
+
+
+def visitor(url: str, dataset: str, number: int, user: str) -> tuple[float, bool]:
+    """Seconds until a visitor's items stand there, and whether they are of that visitor's user."""
+    start = time.perf_counter()
+    path = "gradio_api/call/recommend_page"
+    rules = [[], [], None, None, [], [], False, False, "hierarchical"]
+    fields = [dataset, "A user", user, [], "", 8, "", "", "", "", *rules]
+    with httpx.Client(base_url=url, timeout=LONG_MS / 1000, trust_env=False) as client:
+        sent = client.post(path, json={"data": fields, "session_hash": f"visitor{number}"})
+        name = sent.json()["event_id"]
+        lines = client.get(f"{path}/{name}").text
+    last = lines.rpartition("event: complete\ndata: ")[2].partition("\n")[0]
+    items = json.loads(last)[0] if last else ""
+    return time.perf_counter() - start, " items in " in items
+
+
+def measured(url: str, dataset: str, repeats: int, visitors: int) -> dict[str, Any]:
+    """All figures of a running page."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        raise SystemExit("chromium was not found; `make browser` installs it on Debian.")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page, first = visit(browser, url)
+        again = [opened(page, url) for _ in range(repeats)]
+        say(f"First visit {first:.2f} s, later ones {statistics.median(again):.2f} s.")
+        runs = []
+        for _ in range(repeats):
+            opened(page, url)
+            runs.append(recommended(page, browser, url))
+            words = ("read_s", "first_s", "whole_s")
+            say("Read, first persona, items: " + ", ".join(f"{runs[-1][w]:.2f} s" for w in words))
+        browser.close()
+    users = load_dataset(dataset).user_ids
+    asked = [(url, dataset, number, users[number % len(users)]) for number in range(visitors)]
+    with ThreadPoolExecutor(visitors) as pool:
+        came = list(pool.map(lambda one: visitor(*one), asked))
+    return {
+        "paint": {"first_s": round(first, 3), "again": told(again)},
+        "what_is_read": told([one["read_s"] for one in runs]),
+        "first_persona": told([one["first_s"] for one in runs]),
+        "items": told([one["whole_s"] for one in runs]),
+        "while_working": {
+            "new_visit": told([one["visit_s"] for one in runs]),
+            "longest_stall": told([one["stall_s"] for one in runs]),
+        },
+        "visitors": {
+            "count": visitors,
+            "served": sum(done for _, done in came),
+            "items": told([seconds for seconds, _ in came]),
+        },
+        "bars": {"paint_s": 2.0, "first_output_s": 3.0},
+    }
+
+
+def main() -> None:
+    """Start the page, measure, stop it."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--dataset", default="ml-100k")
+    options.add_argument("--engine", default="vllm")
+    options.add_argument("--repeats", type=int, default=5)
+    options.add_argument("--visitors", type=int, default=20)
+    options.add_argument("--json", default=None, metavar="FILE")
+    said = options.parse_args()
+    with served(said.dataset, said.engine) as url:
+        found = measured(url, said.dataset, said.repeats, said.visitors)
+    emit({"dataset": said.dataset, "engine": said.engine, **found}, said.json)
+
+
+if __name__ == "__main__":
+    main()
