@@ -22,7 +22,7 @@ from foretaste.agents.wording.schemas import (
     StyleAnswer,
 )
 from foretaste.data.errors import InputError
-from foretaste.data.files import replacing, write_json
+from foretaste.data.files import read_json, replacing, sha256, write_json
 from foretaste.serving.chat import Message
 from foretaste.serving.chat_json import schema_text
 
@@ -84,14 +84,19 @@ def answered(prompt: Sequence[Message], answer: BaseModel | str) -> list[dict[st
 
 
 def save(folder: Path, rows: Sequence[Row], card: dict[str, Any]) -> None:
-    """Write `rows.parquet`, `rows.jsonl` (the same) and `card.json`; `datasets` loads either."""
+    """Write `rows.parquet`, `rows.jsonl` (the same) and `card.json`; `datasets` loads either.
+
+    The card goes first and comes last: rows without one were not finished.
+    """
     table = [row.model_dump() for row in rows]
+    (folder / CARD).unlink(missing_ok=True)
     with replacing(folder / ROWS) as part:
         pl.DataFrame(table, infer_schema_length=None).write_parquet(part)
     with replacing(folder / LINES) as part, part.open("w", encoding="utf-8") as file:
         for line in table:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
-    write_json(folder / CARD, card)
+    sums = {name: sha256(folder / name) for name in (ROWS, LINES)}
+    write_json(folder / CARD, card | {"sha256": sums})
 
 
 def load(path: Path) -> list[Row]:
@@ -106,6 +111,8 @@ def load(path: Path) -> list[Row]:
         raise InputError(
             f"Training rows were expected in {path}; make them with `foretaste finetune examples`."
         )
+    if path.is_dir():
+        _finished(path)
     try:
         if file.suffix == ".parquet":
             table = pl.read_parquet(file).to_dicts()
@@ -127,6 +134,22 @@ def load(path: Path) -> list[Row]:
             "served now; make them anew with `foretaste finetune examples`."
         )
     return rows
+
+
+def _finished(folder: Path) -> None:
+    """Refuse rows whose card is missing, and those that are not the ones it was written for."""
+    if not (folder / CARD).is_file():
+        raise InputError(
+            f"The rows in {folder} were not finished ({CARD} is missing); make them again with "
+            "`foretaste finetune examples`."
+        )
+    card = read_json(folder / CARD)
+    wanted = card.get("sha256", {}).get(ROWS) if isinstance(card, dict) else ""
+    if wanted is not None and wanted != sha256(folder / ROWS):
+        raise InputError(
+            f"{folder / ROWS} was altered (its sha256 differs from that in {CARD}); make the rows "
+            "again with `foretaste finetune examples`, or name the file itself to take it as it is."
+        )
 
 
 def counts(rows: Sequence[Row]) -> dict[str, dict[str, int]]:

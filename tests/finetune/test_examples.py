@@ -147,6 +147,21 @@ def test_files_that_are_no_rows_are_refused(tmp_path: Path) -> None:
         load(tmp_path / "rows.jsonl")
 
 
+def test_rows_that_were_not_finished_or_altered_are_refused(tmp_path: Path) -> None:
+    save(tmp_path, [row("a"), row("b")], {})
+    held = bytearray((tmp_path / files.ROWS).read_bytes())
+    held[len(held) // 2] ^= 1
+    (tmp_path / files.ROWS).write_bytes(held)
+    with pytest.raises(InputError, match="was altered"):
+        load(tmp_path)
+    save(tmp_path, [row("a")], {})
+    assert len(load(tmp_path)) == 1
+    (tmp_path / files.CARD).unlink()
+    with pytest.raises(InputError, match="were not finished"):
+        load(tmp_path)
+    assert len(load(tmp_path / files.LINES)) == 1
+
+
 def test_rows_load_with_datasets(tmp_path: Path) -> None:
     from datasets import load_dataset
 
