@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from foretaste.data.errors import InputError
 from foretaste.data.histories import Histories
+from foretaste.data.signals import Codes, signals, telling
 from foretaste.data.text import item_titles
 
 
@@ -131,7 +132,7 @@ class Dataset:
         runs = events["user_id"].rle_id().to_numpy()
         lengths = np.bincount(runs) if len(runs) else np.zeros(0, dtype=np.int64)
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        return Histories(self._event_rows, offsets)
+        return Histories(self._event_rows, offsets, self._signals(runs))
 
     @cached_property
     def times(self) -> NDArray[np.int64]:
@@ -152,6 +153,13 @@ class Dataset:
     def _events(self) -> pl.DataFrame:
         """Interactions that are about an item (searches carry a text instead)."""
         return self.interactions.filter(pl.col("item_id").is_not_null())
+
+    def _signals(self, owners: NDArray[np.int64]) -> Codes | None:
+        """(events, 2) what events tell beside their items, None where all tell the same."""
+        values = self._events["value"].fill_null(float("nan")).to_numpy().astype(np.float64)
+        times = None if self.info.order_only else self.times
+        kinds = self._events["event"].to_list()
+        return telling(signals(kinds, values, times, owners.astype(np.int64)))
 
     @cached_property
     def _event_rows(self) -> NDArray[np.int32]:

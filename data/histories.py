@@ -22,6 +22,7 @@ class Histories:
     Attributes:
         rows: (events,) int32, item rows of all histories one after the other.
         offsets: (n + 1,) int64; history i is `rows[offsets[i]:offsets[i + 1]]`.
+        signals: (events, 2) int8 codes of `data/signals.py`, None where nothing is known.
 
     >>> both = Histories.from_lists([[3, 1], [2]])
     >>> len(both), both[0].tolist(), both.lengths.tolist()
@@ -30,6 +31,7 @@ class Histories:
 
     rows: NDArray[np.int32]
     offsets: NDArray[np.int64]
+    signals: NDArray[np.int8] | None = None
 
     def __post_init__(self) -> None:
         if len(self.offsets) == 0 or self.offsets[0] != 0 or self.offsets[-1] != len(self.rows):
@@ -70,11 +72,14 @@ class Histories:
     def slice(self, start: int, stop: int) -> Histories:
         """Histories `start` to `stop - 1`, without a copy of the rows."""
         offsets = self.offsets[start : stop + 1]
-        return Histories(self.rows[offsets[0] : offsets[-1]], offsets - offsets[0])
+        part = np.s_[offsets[0] : offsets[-1]]
+        told = None if self.signals is None else self.signals[part]
+        return Histories(self.rows[part], offsets - offsets[0], told)
 
     def newest(self, count: int) -> Histories:
         """The same histories, each cut to its newest `count` events."""
         keep = self.ages < count
         offsets = np.zeros(len(self) + 1, dtype=np.int64)
         np.cumsum(np.minimum(self.lengths, count), out=offsets[1:])
-        return Histories(self.rows[keep], offsets)
+        told = None if self.signals is None else self.signals[keep]
+        return Histories(self.rows[keep], offsets, told)

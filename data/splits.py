@@ -46,7 +46,7 @@ class Cases:
     def take(self, indices: NDArray[np.int64]) -> Cases:
         """The cases at these places, in this order."""
         starts, lengths = self.histories.offsets[:-1][indices], self.histories.lengths[indices]
-        histories = _gather(self.histories.rows, starts, lengths)
+        histories = _gather(self.histories, starts, lengths)
         return Cases(self.users[indices], histories, self.targets[indices])
 
 
@@ -90,14 +90,14 @@ def leave_one_out(dataset: Dataset) -> Split:
         before = lengths[asked] - back  # (cases,) events before the target
         return Cases(
             asked,
-            _gather(events.rows, starts[asked], before),
+            _gather(events, starts[asked], before),
             events.rows[starts[asked] + before],
         )
 
     split = Split(
         kind="leave-one-out",
-        train=_gather(events.rows, starts, lengths - held),
-        train_validation=_gather(events.rows, starts, lengths - held // 2),
+        train=_gather(events, starts, lengths - held),
+        train_validation=_gather(events, starts, lengths - held // 2),
         validation=last(2),
         test=last(1),
         rule=(
@@ -146,13 +146,13 @@ def temporal(
     def window(low: int, high: float) -> Cases:
         inside = np.flatnonzero((times >= low) & (times < high))
         users = events.owners[inside]
-        histories = _gather(events.rows, starts[users], earlier[inside])
+        histories = _gather(events, starts[users], earlier[inside])
         return Cases(users, histories, events.rows[inside])
 
     split = Split(
         kind="temporal",
-        train=_gather(events.rows, starts, _count_before(events, times, first)),
-        train_validation=_gather(events.rows, starts, _count_before(events, times, second)),
+        train=_gather(events, starts, _count_before(events, times, first)),
+        train_validation=_gather(events, starts, _count_before(events, times, second)),
         validation=window(first, second),
         test=window(second, np.inf),
         rule=(
@@ -241,9 +241,11 @@ def _empty_window(dataset: Dataset, first: int, second: int) -> str:
     )
 
 
-def _gather(rows: NDArray[np.int32], starts: _Numbers, lengths: _Numbers) -> Histories:
-    """Histories that begin at `starts` in `rows` and have these lengths."""
-    return Histories(rows[_places(starts, lengths)], _offsets(lengths))
+def _gather(events: Histories, starts: _Numbers, lengths: _Numbers) -> Histories:
+    """Histories that begin at `starts` in the rows of `events` and have these lengths."""
+    places = _places(starts, lengths)
+    told = None if events.signals is None else events.signals[places]
+    return Histories(events.rows[places], _offsets(lengths), told)
 
 
 def _offsets(lengths: _Numbers) -> _Numbers:

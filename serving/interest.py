@@ -8,7 +8,6 @@ left alone beside another catalogue, and refused beside another base model.
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from foretaste.serving.arithmetic import fast_bfloat16
 from foretaste.serving.interest_folder import KIND, folder_of, shipped
 from foretaste.serving.interest_net import InterestNet, InterestShape
 from foretaste.serving.interest_ranker import MixRecord
+from foretaste.serving.interest_reading import Reading
 from foretaste.serving.published import CURRENT, publish
 from foretaste.serving.rules.base import Scores
 from foretaste.serving.towers import catalogue_arrays, histories_fingerprint, unseen_vectors
@@ -124,13 +124,16 @@ class Interest:
         """
         return unseen_vectors(self.net.towers, self.record.facts, items, text)
 
-    def reader(self, rows: Sequence[int] = ()) -> Reading:
+    def reader(
+        self, rows: Sequence[int] = (), signals: Sequence[Sequence[int]] | None = None
+    ) -> Reading:
         """A reading of one person's history that takes further events one at a time.
 
         Args:
             rows: item rows so far, oldest first.
+            signals: two codes an event, or None where nothing is known.
         """
-        return Reading(self, rows)
+        return Reading(self, rows, signals)
 
     def with_record(self, record: Record) -> Interest:
         """The same model with another record."""
@@ -174,6 +177,7 @@ class Interest:
         given = torch.as_tensor(rows)
         at = torch.as_tensor(lengths - 1)[:, None]  # (b, 1)
         inputs, ends = self.catalogue["inputs"][given], at
+        inputs = self.net.told(inputs, _told(histories, chosen, rows.shape[1]))
         if wishes is not None:
             inputs, ends = self.net.with_wishes(inputs, at[:, 0], wishes), at + 1
         hidden = self.net.hidden(inputs)
@@ -183,69 +187,15 @@ class Interest:
         ]
 
 
-class Reading:
-    """One person's history as the language model has read it; a further event costs one position.
-
-    Keys and values of what was read are kept; when the window of `newest` events is full, its newer half
-    is read again, so memory stays bounded. One thread at a time.
-
-    Args:
-        model: the next-interest model.
-        rows: item rows so far, oldest first.
-    """
-
-    def __init__(self, model: Interest, rows: Sequence[int] = ()) -> None:
-        self._model, self._lock = model, threading.Lock()
-        self._most = model.record.shape.towers.newest
-        self.rows: list[int] = []
-        self._start([int(row) for row in rows][-self._most :])
-
-    def add(self, row: int) -> None:
-        """One event more."""
-        with self._lock:
-            if len(self.rows) >= self._most:
-                self._start([*self.rows[-(self._most // 2) :], int(row)])
-            else:
-                self._go_on([int(row)])
-
-    def vectors(self) -> Scores:
-        """(codes, dim) float32 of length 1; zeros before the first event."""
-        return np.asarray(self._vectors()[0].numpy(), dtype=np.float32)
-
-    def scores(self) -> Scores:
-        """(items,) float32, as `Interest.scores` of the same events."""
-        scores: Scores = self._model.scored(self._vectors())[0]
-        return scores
-
-    def _vectors(self) -> Any:
-        net, shape = self._model.net, self._model.record.shape.towers
-        with self._lock, torch.inference_mode():
-            if not self.rows:
-                return torch.zeros(1, shape.codes, shape.dim)
-            seen = self._model.catalogue["seen"][torch.tensor([self.rows])]
-            at = torch.tensor([[len(self.rows) - 1]])
-            return net.towers.users(seen, at, net.added(net.norm(self._last)))[:, 0]
-
-    def _start(self, rows: list[int]) -> None:
-        """Read these events from the beginning."""
-        from transformers import DynamicCache
-
-        net = self._model.net
-        self._cache, self.rows = DynamicCache(), []
-        with torch.inference_mode():
-            begin = net.begin.expand(1, 1, -1)
-            net.read(begin, past_key_values=self._cache, use_cache=True)
-        if rows:
-            self._go_on(rows)
-
-    def _go_on(self, rows: list[int]) -> None:
-        """Read these events after the others."""
-        net = self._model.net
-        inputs = self._model.catalogue["inputs"][torch.tensor([rows])]  # (1, t, width)
-        with torch.inference_mode():
-            found = net.read(inputs, past_key_values=self._cache, use_cache=True)
-            self._last = found.last_hidden_state[:, -1:].float()  # (1, 1, width)
-        self.rows += rows
+def _told(histories: Histories, chosen: NDArray[np.int64], longest: int) -> Any:
+    """(b, longest, 2) int64 codes of what the events of some histories tell, or None."""
+    if histories.signals is None:
+        return None
+    told = np.zeros((len(chosen), longest, 2), dtype=np.int64)
+    for line, number in zip(told, chosen, strict=True):
+        own = histories.signals[histories.offsets[number] : histories.offsets[number + 1]]
+        line[: len(own)] = own
+    return torch.as_tensor(told)
 
 
 def catalogue_of(

@@ -18,6 +18,7 @@ from torch import nn
 
 from foretaste.data.errors import ModelError
 from foretaste.data.files import read_json
+from foretaste.data.signals import ACTIONS, GAPS
 from foretaste.serving.towers_net import Shape, TowersNet
 
 _KEPT = (  # what decides the layers of a Llama-like model
@@ -45,11 +46,13 @@ class InterestShape(BaseModel, frozen=True):
         towers: of the item side and of the codes beside the language model.
         model: configuration of the language model, cut to its first layers.
         lora: rank of LoRA on all linear layers; 0 trains all weights of the layers.
+        signals: whether action and time gap of an event have learned vectors.
     """
 
     towers: Shape
     model: dict[str, Any]
     lora: int = 0
+    signals: bool = False
 
 
 class InterestNet(nn.Module):  # type: ignore[misc]
@@ -78,6 +81,11 @@ class InterestNet(nn.Module):  # type: ignore[misc]
         self.text = nn.Linear(shape.towers.text, width)
         self.seen = nn.Linear(dim, width, bias=False)
         self.wish = nn.Linear(shape.towers.text, width)
+        if shape.signals:
+            self.action = nn.Embedding(ACTIONS, width, padding_idx=0)
+            self.gap = nn.Embedding(GAPS, width, padding_idx=0)
+            nn.init.zeros_(self.action.weight)
+            nn.init.zeros_(self.gap.weight)
         self.begin = nn.Parameter(torch.zeros(width))
         self.norm = nn.LayerNorm(width)
         self.heads = nn.Linear(width, shape.towers.codes * dim)
@@ -93,6 +101,17 @@ class InterestNet(nn.Module):  # type: ignore[misc]
             seen: (..., dim) their behaviour vectors.
         """
         return self.text(text) + self.seen(seen)
+
+    def told(self, inputs: Any, signals: Any) -> Any:
+        """(b, t, width): what was done and how long after the event before is added to each event.
+
+        Args:
+            inputs: (b, t, width).
+            signals: (b, t, 2) int64 codes of `data/signals.py`; None where nothing is known.
+        """
+        if signals is None or not self.shape.signals:
+            return inputs
+        return inputs + self.action(signals[..., 0]) + self.gap(signals[..., 1])
 
     def with_wishes(self, inputs: Any, ends: Any, wishes: Any) -> Any:
         """(b, t + 1, width): what each person wishes stands right after the last event.

@@ -12,6 +12,7 @@ from foretaste.agents.contexts.context import Reader
 from foretaste.agents.objects import Candidate, Tag, TagFind
 from foretaste.agents.retrieval.tools import Tools
 from foretaste.data.histories import Histories
+from foretaste.data.signals import signals
 from foretaste.serving.index.base import Hits
 from foretaste.serving.index.fusion import reciprocal_rank
 from foretaste.serving.rules.base import zscores
@@ -100,11 +101,25 @@ def next_interest(tools: Tools, reader: Reader) -> Found:
     """The trained next-interest model, which reads a wish after the history; none until there is one."""
     if tools.interest is None or not len(reader.rows):
         return Found("interest")
-    rows = reader.rows[reader.rows < len(tools.interest.item_vectors)]
     wish = reader.context.wish
     said = tools.embedder.encode([wish], keep=False) if wish else None
-    scores = tools.interest.scores(Histories.from_lists([rows.tolist()]), said)[0]
+    scores = tools.interest.scores(_told(reader, len(tools.interest.item_vectors)), said)[0]
     return _best("interest", scores, tools, reader)
+
+
+def _told(reader: Reader, known: int) -> Histories:
+    """The reader's history of items with rows below `known`, and what its events tell beside them."""
+    events, some = reader.context.events, reader.rows < known
+    rows = reader.rows[some]
+    offsets = np.array([0, len(rows)], dtype=np.int64)
+    if len(events) != len(reader.rows):  # somebody gave rows alone
+        return Histories(rows, offsets)
+    values = np.array([np.nan if e.value is None else e.value for e in events], dtype=np.float64)
+    dated = all(e.timestamp is not None for e in events)
+    times = np.array([e.timestamp or 0 for e in events], dtype=np.int64) if dated else None
+    owners = np.zeros(len(events), dtype=np.int64)
+    codes = signals([e.event for e in events], values, times, owners)
+    return Histories(rows, offsets, codes[some])
 
 
 def collaborative(tools: Tools, reader: Reader) -> Found:
@@ -118,8 +133,7 @@ def collaborative(tools: Tools, reader: Reader) -> Found:
         return _best("popular", scores[0], tools, reader)
     if tools.mix is not None and tools.mix.record.rule == tools.rule.name:
         known = len(tools.mix.interest.item_vectors)
-        histories = Histories.from_lists([reader.rows[reader.rows < known].tolist()])
-        mixed = tools.mix.scores(histories, scores[:, :known])
+        mixed = tools.mix.scores(_told(reader, known), scores[:, :known])
         zscores(scores)[:, :known] = mixed
         return _best("collaborative", scores[0], tools, reader)
     towers = tools.towers

@@ -37,6 +37,9 @@ class InterestConfig(BaseModel, frozen=True, extra="forbid"):
         decay: weight decay.
         dropout: of behaviours and of h.
         id_dropout: share of learned id parts that are hidden, so that text learns to stand alone.
+        signals: whether action, liking and time gap of events are read, where the data has them.
+        signal_dropout: share of sequences whose signals are hidden, so that a history without any is
+            read as well.
         smoothing: label smoothing of the softmax.
         window: the target of an event is one of its next `window`, drawn by 1 / distance.
         wish: share of steps in which a wish (a tag of the target) stands at the end of each sequence.
@@ -70,6 +73,8 @@ class InterestConfig(BaseModel, frozen=True, extra="forbid"):
     decay: float = Field(0.01, ge=0)
     dropout: float = Field(0.3, ge=0, lt=1)
     id_dropout: float = Field(0.1, ge=0, le=1)
+    signals: bool = False
+    signal_dropout: float = Field(0.2, ge=0, le=1)
     smoothing: float = Field(0.0, ge=0, lt=1)
     window: int = Field(1, ge=1)
     wish: float = Field(0.1, ge=0, le=1)

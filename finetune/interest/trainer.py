@@ -89,6 +89,7 @@ class InterestTrainer(Stepper):
         rows = np.maximum(batch.rows, 0)
         seen = net.towers.seen(*self._given(rows.ravel(), draw)).reshape(*rows.shape, -1)
         inputs = net.inputs(torch.as_tensor(self.material.text[rows]), seen)  # (b, t, width)
+        inputs = net.told(inputs, self._signals(batch, draw))
         ends, wishes = self._wishes(batch, draw)
         read = inputs if wishes is None else net.with_wishes(inputs, ends, wishes)
         hidden = net.hidden(read)
@@ -125,6 +126,13 @@ class InterestTrainer(Stepper):
         texts = np.where(tags >= 0, tags, categories)
         said = np.where(texts[:, None] >= 0, self.material.said[np.maximum(texts, 0)], 0)
         return torch.as_tensor(ends), torch.as_tensor(said.astype(np.float32))
+
+    def _signals(self, batch: Batch, draw: np.random.Generator) -> Any:
+        """(b, t, 2) codes of the events, those of a share of the sequences hidden, or None."""
+        if batch.signals is None or not self.net.shape.signals:
+            return None
+        shown = draw.random(len(batch.rows)) >= self.config.signal_dropout
+        return torch.as_tensor(batch.signals * shown[:, None, None])
 
     def _knowledge(
         self, inputs: Any, hidden: Any, batch: Batch, draw: np.random.Generator
@@ -175,7 +183,12 @@ def shape_of(material: Material, config: InterestConfig, base: Path) -> Interest
         codes=config.codes,
         newest=config.newest,
     )
-    return InterestShape(towers=towers, model=model_shape(base, config.layers), lora=config.lora)
+    return InterestShape(
+        towers=towers,
+        model=model_shape(base, config.layers),
+        lora=config.lora,
+        signals=config.signals and material.histories.signals is not None,
+    )
 
 
 def _groups(net: InterestNet, config: InterestConfig) -> list[dict[str, Any]]:

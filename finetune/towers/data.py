@@ -79,10 +79,12 @@ class Batch:
     Attributes:
         rows: (b, t) item rows, oldest first, -1 where padded.
         targets: (b, t) the item that came after, -1 where there is none.
+        signals: (b, t, 2) codes of `data/signals.py`, 0 where padded; None where nothing is known.
     """
 
     rows: Ints
     targets: Ints
+    signals: Ints | None = None
 
 
 def batches(
@@ -133,7 +135,22 @@ def _batch(
     left = lengths - 1 - places  # events after each place
     gaps = _gaps(np.clip(left, 1, window), draw)
     targets = np.take_along_axis(whole, np.minimum(places + gaps, longest - 1), axis=1)
-    return Batch(np.where(left > 0, whole[:, :-1], -1), np.where(left > 0, targets, -1))
+    told = _signals(histories, chosen, backwards, longest - 1)
+    return Batch(np.where(left > 0, whole[:, :-1], -1), np.where(left > 0, targets, -1), told)
+
+
+def _signals(
+    histories: Histories, chosen: Ints, backwards: NDArray[np.bool_], longest: int
+) -> Ints | None:
+    """(b, longest, 2) codes of each sequence's first events, in the order in which it is read."""
+    if histories.signals is None:
+        return None
+    told = np.zeros((len(chosen), longest, 2), dtype=np.int64)
+    for line, number, turned in zip(told, chosen, backwards, strict=True):
+        own = histories.signals[histories.offsets[number] : histories.offsets[number + 1]]
+        own = (own[::-1] if turned else own)[:longest]
+        line[: len(own)] = own
+    return told
 
 
 def _gaps(most: Ints, draw: np.random.Generator) -> Ints:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from hypothesis import given, settings
@@ -191,6 +192,36 @@ def test_one_event_more_gives_what_reading_everything_again_gives(
         assert reading.rows == told
         whole = model.scores(Histories.from_lists([told]))[0]
         assert np.allclose(reading.scores(), whole, atol=2e-2)
+
+
+def test_what_events_tell_is_learnt_and_read_alike_at_once_and_one_by_one(
+    tiny, embedder, smoke: InterestConfig, tmp_path: Path
+) -> None:
+    kinds = ["view" if row % 2 else "purchase" for row in range(tiny.interactions.height)]
+    events = tiny.interactions.with_columns(event=pl.Series(kinds))
+    told = replace(tiny, interactions=events)
+    assert told.histories.signals is not None
+    plan = command.prepare(
+        told, smoke.model_copy(update={"signals": True, "signal_dropout": 0.0}), embedder
+    ).plan
+    trainer = plan.trainer(5)
+    before = plan.model(trainer).scores(told.histories.slice(0, 4))
+    for batch in trainer.epoch_batches(0)[:2]:
+        trainer.step(batch)
+    plan.model(trainer).save(tmp_path / "told")
+    model = read_interest(tmp_path / "told")
+    assert model.record.shape.signals
+    assert model.net.action.weight[1:].abs().sum() > 0
+    assert not model.net.action.weight[0].any()
+    some = told.histories.slice(0, 4)
+    deaf = Histories(some.rows, some.offsets)
+    assert not np.allclose(model.scores(some), model.scores(deaf), atol=1e-4)
+    assert np.isfinite(before).all()
+    reading = model.reader(some[0][:-1], some.signals[: len(some[0]) - 1])
+    reading.add(some[0][-1], some.signals[len(some[0]) - 1])
+    assert np.allclose(reading.scores(), model.scores(some)[0], atol=3e-2)
+    silent = command.prepare(told, smoke, embedder).plan
+    assert not silent.record.shape.signals
 
 
 def test_the_command_trains_publishes_and_evaluates(
