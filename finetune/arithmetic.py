@@ -106,7 +106,7 @@ class Memory:
     @property
     def total(self) -> float:
         """All of it."""
-        return sum(asdict(self).values())
+        return self.weights + self.gradients + self.optimizer + self.activations + self.logits
 
 
 def trained(decoder: Decoder, plan: Plan) -> int:

@@ -8,6 +8,8 @@ order and ties stay. Copy c of an item has a title of its own, which no cache of
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 
@@ -19,28 +21,40 @@ SHIFT_DAYS = 15  # a copied history is moved by up to so many days, either way
 _DAY_S = 86_400
 
 
-def base_of(dataset: Dataset, users: int | None, seed: int = 0) -> Dataset:
-    """The whole catalogue with the events of `users` people, drawn by `seed`; all when None.
+def base_of(
+    dataset: Dataset, users: int | None = None, items: int | None = None, seed: int = 0
+) -> Dataset:
+    """Size 1 of a curve: `users` people and `items` items with the events between them.
+
+    Args:
+        dataset: what to draw from.
+        users: people with events, drawn by `seed`; all when None.
+        items: of the catalogue, drawn by `seed`; all when None.
+        seed: of both draws.
 
     Raises:
         InputError: there are not so many.
     """
-    if users is None:
-        return dataset
-    people = dataset.interactions["user_id"].unique().sort()
-    if users > len(people):
+    events = dataset.interactions
+    if items is not None:
+        kept = _drawn(dataset.items["item_id"], items, seed, "items", dataset.name)
+        events = events.filter(pl.col("item_id").is_in(kept) | pl.col("item_id").is_null())
+        dataset = replace(dataset, items=dataset.items.filter(pl.col("item_id").is_in(kept)))
+    if users is not None:
+        everybody = events["user_id"].unique().sort()
+        kept = _drawn(everybody, users, seed, "people with events", dataset.name)
+        events = events.filter(pl.col("user_id").is_in(kept))
+        dataset = replace(dataset, users=dataset.users.filter(pl.col("user_id").is_in(kept)))
+    return replace(dataset, interactions=events)
+
+
+def _drawn(ids: pl.Series, count: int, seed: int, what: str, name: str) -> pl.Series:
+    if count > len(ids):
         raise InputError(
-            f"{dataset.name} has {len(people):,} people with events and {users:,} were asked for; "
-            "give a smaller --users, or none for all."
+            f"{name} has {len(ids):,} {what} and {count:,} were asked for; ask for fewer, or leave "
+            "the option out for all."
         )
-    kept = people.sample(users, seed=seed).implode()
-    return Dataset(
-        items=dataset.items,
-        interactions=dataset.interactions.filter(pl.col("user_id").is_in(kept)),
-        users=dataset.users.filter(pl.col("user_id").is_in(kept)),
-        environment=dataset.environment,
-        info=dataset.info,
-    )
+    return ids.sample(count, seed=seed).implode()
 
 
 def replicate(dataset: Dataset, times: int, seed: int = 0) -> Dataset:

@@ -50,6 +50,7 @@ class Bench(BaseModel, frozen=True):
     parts: tuple[str, ...] = PARTS
     sizes: tuple[int, ...] = (1, 4, 16)
     users: int | None = None
+    items: int | None = None
     preset: str = "smoke"
     seed: int = 0
     settings: tuple[str, ...] = ()
@@ -79,7 +80,7 @@ def run(
         raise InputError(
             "--sizes expects whole numbers from 1 on, each larger than the one before."
         )
-    base = base_of(load_dataset(bench.dataset), bench.users, bench.seed)
+    base = base_of(load_dataset(bench.dataset), bench.users, bench.items, bench.seed)
     points = _before(before, bench)
     for size in bench.sizes:
         left = [part for part in bench.parts if not any(p["size"] == size for p in points[part])]

@@ -23,6 +23,9 @@ def scale(
     users: Annotated[
         int | None, typer.Option(min=3, help="People of size 1, drawn by --seed: all.")
     ] = None,
+    items: Annotated[
+        int | None, typer.Option(min=10, help="Items of size 1, drawn by --seed: all.")
+    ] = None,
     preset: Annotated[str, typer.Option(help="Of the training of `interest`.")] = "smoke",
     seed: Annotated[int, typer.Option(min=0, help="Of people, copies and times.")] = 0,
     setting: Annotated[
@@ -56,6 +59,7 @@ def scale(
             parts=tuple(only.split(",")) if only else PARTS,
             sizes=tuple(int(size) for size in wanted),
             users=users,
+            items=items,
             preset=preset,
             seed=seed,
             settings=tuple(setting or ()),
