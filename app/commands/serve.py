@@ -42,6 +42,12 @@ def serve(
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port; a free one if unset.")
     ] = None,
+    on_ray: Annotated[
+        bool,
+        typer.Option(
+            "--ray", help="Replicas on Ray Serve: --set fleet.workers, fleet.most_workers."
+        ),
+    ] = False,
     without_keys: Annotated[
         bool, typer.Option("--without-keys", help="Let anybody who reaches the address ask.")
     ] = False,
@@ -66,6 +72,7 @@ def serve(
             _engine_alone(model, host, port, without_keys, settings)
         else:
             _engine_and_api(
+                on_ray,
                 dataset=dataset,
                 engine=engine,
                 model=model,
@@ -177,7 +184,7 @@ def _engine_alone(
             time.sleep(_LOOK_SECONDS)
 
 
-def _engine_and_api(dataset: str | None, **options: object) -> None:
+def _engine_and_api(on_ray: bool, dataset: str | None, **options: object) -> None:
     from foretaste.app.api.memory import share_freed_memory
     from foretaste.data.errors import InputError
 
@@ -186,4 +193,9 @@ def _engine_and_api(dataset: str | None, **options: object) -> None:
     share_freed_memory()
     from foretaste.app.api.server import Serving, serve
 
+    if on_ray:
+        from foretaste.app.fleet.deploy import serve_on_ray
+
+        serve_on_ray(Serving.model_validate({"dataset": dataset, **options}))
+        return
     serve(Serving.model_validate({"dataset": dataset, **options}))

@@ -20,7 +20,7 @@ from foretaste.app.fleet.config import FleetConfig
 from foretaste.data.errors import EngineError, ForetasteError, InputError
 
 Row = dict[str, Any]
-_PASSED_ON = ("FORETASTE_HOME", "FORETASTE_INDEX", "FORETASTE_INDEX_URI", "PYTHONPATH")
+_PASSED_ON = ("FORETASTE_HOME", "FORETASTE_INDEX", "FORETASTE_INDEX_URI")
 _LOOK_S = 1.0
 
 
@@ -34,7 +34,7 @@ class Actor(Protocol):
 
 @contextmanager
 def cluster() -> Iterator[None]:
-    """Ray for the block.
+    """Ray for the block; where it runs in this process already, that is used and left running.
 
     Raises:
         InputError: Ray is not installed.
@@ -49,7 +49,9 @@ def cluster() -> Iterator[None]:
         raise InputError(
             "--engine ray was asked for and Ray is not installed; install foretaste[ray]."
         ) from error
-    passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    if ray.is_initialized():
+        yield
+        return
     address = os.environ.get("RAY_ADDRESS", "local")
     try:
         ray.init(
@@ -57,7 +59,6 @@ def cluster() -> Iterator[None]:
             include_dashboard=False if address == "local" else None,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            runtime_env={"env_vars": passed},
         )
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
@@ -102,12 +103,18 @@ def spread(
         batch_format="pyarrow",
         num_cpus=config.cpus,
         num_gpus=config.gpus or None,
+        runtime_env={"env_vars": passed_on()},
     )
     with _followed(tally, told):
         for row in made.iter_rows():
             if row["kind"] is not None:
                 raise _error(row["kind"], row["value"])
             yield _read(row["value"])
+
+
+def passed_on() -> dict[str, str]:
+    """Settings of this process that workers on other machines are given; nothing secret."""
+    return {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
 
 
 class _Member:
@@ -173,6 +180,7 @@ def _followed(tally: Any, told: Callable[[int], None]) -> Iterator[None]:
         ended.set()
         thread.join()
     look()
+    ray.kill(tally)
 
 
 def _room(config: FleetConfig, blocks: int) -> int:

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import json
+import os
 import runpy
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from foretaste.agents.objects import Request
+from foretaste.agents.recommend import recommend
+from foretaste.agents.retrieval.tools import Tools
+from foretaste.app.api.server import Serving
 from foretaste.app.cli import cli
-from foretaste.app.fleet.config import placed
+from foretaste.app.fleet.config import FleetConfig, placed
+from foretaste.app.fleet.deploy import deployed
 from foretaste.app.fleet.people import parted, partition_of, usual_partitions
-from foretaste.data.errors import InputError
+from foretaste.data.errors import EngineError, InputError
+from foretaste.data.feedback import feedback_table
 
 SHOP = runpy.run_path(str(Path(__file__).parent / "test_recommend.py"))
 USERS = [f"u{number}" for number in range(12)]
@@ -86,6 +95,31 @@ def test_everybody_has_one_row_and_a_second_call_makes_none(shop: str, tmp_path:
     assert {one.name: one.stat().st_mtime_ns for one in out.glob("part-*")} == files
 
 
+def test_stopped_in_the_middle_it_goes_on_and_nobody_is_answered_twice(
+    shop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str | None] = []
+
+    async def until_the_engine_dies(tools: Tools, request: Request) -> dict[str, Any]:
+        if len(asked) == 7:
+            raise EngineError("The engine died.")
+        asked.append(request.user_id)
+        return await recommend(tools, request)
+
+    out, words = tmp_path / "rows", ["--partitions", "2"]
+    with monkeypatch.context() as patch:
+        patch.setattr("foretaste.app.fleet.worker.recommend", until_the_engine_dies)
+        assert "died" in str(_all(out, *words).exception)
+    (journal,) = (out / ".unfinished").iterdir()
+    with journal.open("a") as file:
+        file.write('{"user_id": "u1", "rec')  # as a crash leaves it
+    done = _all(out, *words)
+    assert json.loads(done.stdout.splitlines()[-1])["made_now"] == 12 - len(set(asked)) == 5
+    assert _all(tmp_path / "calm", *words).exit_code == 0
+    assert _rows(out) == _rows(tmp_path / "calm")
+    assert not (out / ".unfinished").exists()
+
+
 def test_an_altered_file_is_made_again_and_other_calls_are_refused(
     shop: str, tmp_path: Path
 ) -> None:
@@ -135,13 +169,99 @@ def test_a_wrong_call_is_one_sentence(
     assert len(said.splitlines()) == 1
 
 
-@pytest.mark.model
-def test_ray_makes_the_same_rows(shop: str, tmp_path: Path, bundled: None) -> None:
+HOOK = """
+import runpy
+def setup():
+    from foretaste.serving import embedder
+    embedder.load_embedder = lambda name: runpy.run_path({conftest!r})["WordEmbedder"]()
+"""
+
+
+@pytest.fixture(scope="module")
+def ray_here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Ray of this machine, its workers with the embedder of these tests."""
+    ray = pytest.importorskip("ray", reason="foretaste[ray] is not installed")
+    place = tmp_path_factory.mktemp("hook")
+    (place / "hook_of_a_test.py").write_text(
+        HOOK.format(conftest=str(Path(__file__).parent.parent / "conftest.py"))
+    )
+    seen = [str(place), *filter(None, [os.environ.get("PYTHONPATH")])]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_worker_niceness", "0")
+        ray.init(
+            address="local",
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            runtime_env={
+                "env_vars": {"PYTHONPATH": os.pathsep.join(seen), "OMP_NUM_THREADS": "1"},
+                "worker_process_setup_hook": "hook_of_a_test.setup",
+            },
+        )
+        yield
+        ray.shutdown()
+
+
+def test_ray_makes_the_same_files_and_the_same_judgements(
+    ray_here: None, shop: str, tmp_path: Path
+) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
-    words = ["--partitions", "3", "--set", "fleet.workers=1", "--set", "fleet.most_workers=1"]
+    words = ["--partitions", "3", "--set", "fleet.most_workers=1"]
     assert _all(here, *words).exit_code == 0
     done = _all(there, *words, "--engine", "ray")
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout.splitlines()[-1])["engine"] == "ray"
-    assert _rows(there) == _rows(here)
+    for file in here.glob("part-*"):
+        assert (there / file.name).read_bytes() == file.read_bytes()
     assert {one.name for one in there.iterdir()} == {one.name for one in here.iterdir()}
+
+    rows = str(next(here.glob("part-*")))
+    files = {where: tmp_path / f"{where}.jsonl" for where in ("local", "ray")}
+    judging = ["judge", "run", "--in", rows, "--rubric", "item", "--judge", "rules"]
+    for where, out in files.items():
+        call = [*judging, "--dataset", shop, "--out", str(out), "--engine", where]
+        done = CliRunner().invoke(cli, [*call, "--concurrency", "4", *words[2:], "--json", "-"])
+        assert done.exit_code == 0, done.output
+    assert _lines(files["ray"]) == _lines(files["local"]) != {}
+    kept = files["ray"].read_text()
+    assert CliRunner().invoke(cli, call).exit_code == 0
+    assert files["ray"].read_text() == kept, "nothing is judged twice"
+
+
+def _lines(file: Path) -> dict[str, dict[str, Any]]:
+    lines = map(json.loads, file.read_text().splitlines())
+    return {line["id"]: line | {"spent": line["spent"] | {"ms": 0}} for line in lines}
+
+
+def test_a_replica_on_ray_serve_answers_as_one_server_does(
+    ray_here: None, shop: str, tmp_path: Path
+) -> None:
+    serving = Serving(dataset=shop, engine="none", port=free_port())
+    with (
+        deployed(serving, FleetConfig()) as url,
+        httpx.Client(base_url=url, timeout=60, trust_env=False) as client,
+    ):
+        assert client.get("/readyz").status_code == 200
+        answer = client.post("/v1/recommendations", json={"user_id": "u0", "n": 3})
+        thumb = {"request_id": answer.json()["request_id"], "item_id": "a4", "thumb": "up"}
+        assert client.post("/v1/feedback", json={"feedback": [thumb]}).status_code == 200
+    assert answer.json()["recommendations"][0]["item_id"] == "a4"
+    assert feedback_table(shop)["thumb"].to_list() == [1]
+
+
+def test_several_replicas_need_one_state(
+    shop: str, refused: Callable[..., tuple[object, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FORETASTE_STATE", raising=False)
+    call = ["serve", "--ray", "--dataset", shop, "--engine", "none", "--set", "fleet.workers=2"]
+    code, said = refused(*call)
+    assert code == 2
+    assert "FORETASTE_STATE" in said.splitlines()[0]
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
