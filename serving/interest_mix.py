@@ -29,6 +29,7 @@ _DECAY, _NEWEST = 0.7, 20  # how the history is summed up that candidates are co
 _LIKE = ("text_last", "text_history", "facts_last", "facts_history")
 _FURTHER = ("rank", "popular", "popular_last", "length")
 _LIMIT = 30.0  # of z-scores
+_LIFT = np.float32(1e6)  # beyond any sum of z-scores
 Floats = NDArray[np.float32]
 
 
@@ -66,6 +67,7 @@ class Mix:
         self.rule: FittedRule = fit(record.rule, record.constants[record.rule], material)
         self._parts: list[Scorer] = [fit(n, record.constants[n], material) for n in PLAIN]
         self._popular = np.log1p(material.popular())  # (items,)
+        self._unseen = np.flatnonzero(self._popular == 0)
         self._text = np.zeros((material.items, 1), dtype=np.float32)
         if material.vectors is not None:
             self._text = material.vectors
@@ -87,18 +89,29 @@ class Mix:
         rule = zscores(given)
         model = zscores(self.interest.scores(histories))
         base = rule + np.float32(self.record.weight) * model  # (n, items)
-        open_ = base.copy()
-        open_[histories.owners, histories.rows] = -np.inf
-        count = min(self.record.candidates, open_.shape[1])
-        rows = np.argpartition(-open_, count - 1, axis=1)[:, :count]
-        order = np.argsort(-np.take_along_axis(open_, rows, axis=1), axis=1, kind="stable")
-        rows = np.take_along_axis(rows, order, axis=1)
+        rows = self._named(base, histories)
         found = [np.take_along_axis(one, rows, axis=1) for one in (base, rule, model)]
         for part in self._parts:
             found.append(np.take_along_axis(zscores(part.scores(histories)), rows, axis=1))
         found += self._likeness(histories, rows) + self._further(histories, rows)
         features = np.clip(np.stack(found, axis=2), -_LIMIT, _LIMIT)
         return Offer(base, rows, features.astype(np.float32))
+
+    def _named(self, base: Scores, histories: Histories) -> NDArray[np.int64]:
+        """(n, c) candidates, best first by `base` (n, items)."""
+        open_ = base.copy()
+        open_[histories.owners, histories.rows] = -np.inf
+        first = open_
+        kept = min(self.record.unseen, len(self._unseen))
+        if kept:
+            own = open_[:, self._unseen]  # (n, unseen)
+            least = np.partition(own, -kept, axis=1)[:, -kept][:, None]
+            first = open_.copy()
+            first[:, self._unseen] = np.where(own >= least, own + _LIFT, own)
+        count = min(self.record.candidates, open_.shape[1])
+        rows = np.argpartition(-first, count - 1, axis=1)[:, :count]
+        order = np.argsort(-np.take_along_axis(open_, rows, axis=1), axis=1, kind="stable")
+        return np.take_along_axis(rows, order, axis=1)
 
     def scores(self, histories: Histories, rule_scores: Scores | None = None) -> Scores:
         """(n, items) float32: candidates above all others, in the ranker's order; see `offer`."""

@@ -41,6 +41,8 @@ class MixRecord(BaseModel, frozen=True):
         constants: of every rule that is read.
         weight: of the model beside that rule, both z-scored.
         candidates: that are ordered.
+        unseen: of them, how many are kept for items without any event, where there are some: their
+            scores are not comparable with those of items that people chose, the networks' are.
         mean, scale: (features,) of the features.
         nets: one a fold.
     """
@@ -49,6 +51,7 @@ class MixRecord(BaseModel, frozen=True):
     constants: dict[str, Constants]
     weight: float
     candidates: int
+    unseen: int = 0
     mean: list[float] = []
     scale: list[float] = []
     nets: list[MixNet] = []

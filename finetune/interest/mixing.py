@@ -28,6 +28,7 @@ from foretaste.serving.rules.words import item_words
 FOLDS = 5
 HIDDEN = 16  # numbers inside a network
 CANDIDATES = 100  # of a person
+UNSEEN = 10  # of them kept for items without events
 CASES = 20_000  # validation people who are asked
 WEIGHED = 4_000  # of them choose the weight of the model beside the rule
 EPOCHS = 30
@@ -79,6 +80,7 @@ def fit_mix(dataset: Dataset, split: Split, model: Interest, vectors: Any, seed:
         constants=rules_read(choice),
         weight=weight,
         candidates=min(CANDIDATES, material.items),
+        unseen=UNSEEN,
     )
     validation = {one.name: ndcg(one, cases, material.items) for one in (rule, model)}
     fitted, said = _fitted(Mix(model, record, material, dataset.items), cases, seed)

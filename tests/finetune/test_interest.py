@@ -20,7 +20,7 @@ from foretaste.app.cli import cli
 from foretaste.data.errors import InputError, ModelError
 from foretaste.data.histories import Histories
 from foretaste.finetune import runs
-from foretaste.finetune.epochs import Epochs, memory
+from foretaste.finetune.epochs import Epochs
 from foretaste.finetune.interest import train as command
 from foretaste.finetune.interest.config import InterestConfig, load_config
 from foretaste.finetune.interest.diagnostics import (
@@ -32,6 +32,7 @@ from foretaste.finetune.interest.diagnostics import (
 from foretaste.finetune.interest.mixing import fit_mix
 from foretaste.finetune.interest.trainer import InterestTrainer, pairwise
 from foretaste.finetune.presets import presets
+from foretaste.finetune.states import memory
 from foretaste.judge.interest import run as judged
 from foretaste.judge.ranking.baselines.sasrec import SasrecConfig, fit_sasrec
 from foretaste.serving import interest as served
@@ -287,6 +288,32 @@ def test_a_mix_finds_what_its_networks_learnt(tiny, embedder, smoke: InterestCon
     assert (np.diff(counts[np.argsort(-scores[0, rows], kind="stable")]) >= 0).all()
     assert scores[0, rows].min() > np.delete(scores[0], rows).max()
     assert np.array_equal(scores[1], offer.base[1])
+
+
+def test_items_without_events_have_places_among_the_candidates(
+    tiny, embedder, smoke: InterestConfig
+) -> None:
+    job = command.prepare(tiny, smoke, embedder)
+    model, text = job.plan.model(job.plan.trainer(1)), job.plan.material.text
+    seen = Histories.from_lists([[row for row in one if row < 30] for one in job.split.train])
+    material = Material(seen, item_words(tiny.items), text)
+    choice = with_embedding(chosen(tiny, job.split, Material(job.split.train, material.texts)))
+    constants = rules_read(choice)
+    lists = Histories.from_lists([[0, 4], [31, 2]])
+    rows = []
+    for unseen in (0, 3):
+        record = MixRecord(
+            rule=choice.best, constants=constants, weight=0.0, candidates=8, unseen=unseen
+        )
+        changed = model.with_record(model.record.model_copy(update={"mix": record}))
+        mix = mix_of(changed, material, tiny.items)
+        assert mix is not None
+        rows.append(mix.offer(lists).rows)
+    assert (rows[1] >= 30).sum(axis=1).min() >= 3
+    assert 31 not in rows[1][1]
+    for without, with_ in zip(*rows, strict=True):
+        plain = [row for row in without.tolist() if row < 30]
+        assert [row for row in with_.tolist() if row < 30] == plain[: sum(with_ < 30)]
 
 
 def test_a_killed_training_goes_on_to_the_same_weights(
