@@ -14,7 +14,7 @@ MOST = 60  # figures of one step in the report, when its command does not say wh
 _SPAN = ("low", "high")
 _MEANS = ("mean", "value")
 _INTERVALS = "intervals"  # beside the numbers that they are of
-_NAMES = ("name", "method", "arm", "channel")  # what a row of a list is called by
+_NAMES = ("name", "method", "arm")  # what a row of a list is called by
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ def _walk(value: Any, name: str, pointer: str) -> Iterator[Figure]:
     elif isinstance(value, dict):
         yield from _table(value, name, pointer)
     elif isinstance(value, list):
-        for row, one in enumerate(value):
-            yield from _walk(one, f"{name}.{_called(one, row)}", f"{pointer}/{row}")
+        for row, (called, one) in enumerate(zip(_called(value), value, strict=True)):
+            yield from _walk(one, f"{name}.{called}", f"{pointer}/{row}")
 
 
 def _table(value: dict[str, Any], name: str, pointer: str) -> Iterator[Figure]:
@@ -99,12 +99,14 @@ def _table(value: dict[str, Any], name: str, pointer: str) -> Iterator[Figure]:
             yield from _walk(one, f"{name}.{key}", at)
 
 
-def _called(row: Any, number: int) -> str:
-    if isinstance(row, dict):
-        for key in _NAMES:
-            if isinstance(row.get(key), str):
-                return str(row[key])
-    return str(number)
+def _called(rows: list[Any]) -> list[str]:
+    """What the rows of a list are called: by their names where all have one of their own, else numbers."""
+    for key in _NAMES:
+        names = [row.get(key) if isinstance(row, dict) else None for row in rows]
+        own = [one for one in names if isinstance(one, str)]
+        if len(set(own)) == len(rows):
+            return own
+    return [str(number) for number in range(len(rows))]
 
 
 def _is_number(value: Any) -> bool:

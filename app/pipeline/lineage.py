@@ -11,7 +11,7 @@ from typing import Any
 from foretaste.app.pipeline.figures import Figure, figures_of, shown
 from foretaste.app.pipeline.plan import Pipeline, Step
 from foretaste.app.pipeline.records import Done, done_of
-from foretaste.app.pipeline.resources import Resource, files_of, place, tables
+from foretaste.app.pipeline.resources import Resource, files_of, fingerprint, place, tables
 from foretaste.data.errors import InputError
 from foretaste.data.files import home, sha256
 
@@ -53,10 +53,15 @@ def why(pipeline: Pipeline, name: str) -> dict[str, Any]:
         InputError: no such step or figure, or the step has not been done.
     """
     step = pipeline.step(name.partition(".")[0])
-    found = {one.name: one for one in figures_of(step, pipeline)}
     done = done_of(step, pipeline)
-    if done is None:
-        raise InputError(f"{step.name} has not been done, so it has no figures; run it first.")
+    if done is None or step.figures is None:
+        raise InputError(f"{step.name} has no figures, or has not been done; run it first.")
+    if fingerprint(Resource("file", step.figures), pipeline.base) != done.outputs[step.figures]:
+        raise InputError(
+            f"{step.figures} is not what {step.name} made when it was done: it is under way again, was "
+            "stopped, or somebody altered it; run the pipeline again."
+        )
+    found = {one.name: one for one in figures_of(step, pipeline)}
     if name not in found:
         near = ", ".join(get_close_matches(name, found, 3, 0.3)) or "none"
         raise InputError(f"{step.name} has no figure {name!r}; near it are: {near}.")

@@ -133,7 +133,20 @@ KINDS: dict[str, Kind] = {
         Kind("evaluate ranking", "judge", _DATA, (*_TRAINED[:1], *_MODELS), shows=_RANKED),
         Kind("evaluate interest", "judge", _DATA, _TRAINED, shows=_RANKED),
         Kind("evaluate intent", "judge", _DATA, (*_AGENTS, "adapter:{adapter}"), shows=_INTENT),
-        Kind("recommend", "app", (*_DATA, "{users}"), _AGENTS, ("{out}",)),
+        Kind(
+            "recommend",
+            "app",
+            (*_DATA, "{users}"),
+            _AGENTS,
+            ("{out}",),
+            shows=(
+                "*",
+                "tokens.total.**",
+                "fallbacks.**",
+                "timings_ms.total",
+                "recommendations.*.score",
+            ),
+        ),
         Kind(
             "judge run",
             "app",

@@ -96,6 +96,8 @@ def test_done_once_skipped_when_unchanged_and_led_back_to_the_rows(shop: Path) -
     figures = folder / "figures" / "describe.json"
     figures.write_text(figures.read_text().replace("3", "4"))
     told = ("run", "runs/shop/figures/describe.json is not what it made")
+    with pytest.raises(InputError, match="is not what describe made"):
+        explain(shop, "describe.counts.interactions")
     assert foreseen(shop) == [("skip", "unchanged"), told]
     assert states(shop, only="describe") == ["done"]
     assert json.loads(figures.read_text())["counts"]["interactions"] == 3
@@ -234,6 +236,12 @@ def test_a_pointer_leads_to_its_figure(value: Any) -> None:
             name = part.replace("~1", "/").replace("~0", "~")
             found = found[int(name)] if isinstance(found, list) else found[name]
         assert found == figure.value
+
+
+def test_rows_are_called_by_their_names_when_all_have_their_own() -> None:
+    rows = [{"name": "a", "x": 1}, {"name": "b", "x": 2}]
+    assert [one.name for one in _walk(rows, "e", "")] == ["e.a.x", "e.b.x"]
+    assert [one.name for one in _walk([*rows, rows[0]], "e", "")] == ["e.0.x", "e.1.x", "e.2.x"]
 
 
 def test_an_interval_stands_with_its_figure_in_both_forms() -> None:
