@@ -24,6 +24,9 @@ from foretaste.data.errors import ForetasteError, InputError
 
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
 _PART = ".part"
+_NUMBER = re.compile(
+    r"\(os error (\d+)\)"
+)  # how libraries written in Rust name a fault of the system
 _PART_NAME = re.compile(r"\..+\.[a-z0-9_]{8}\.part")  # as `tempfile` makes them
 _SWEPT: set[Path] = set()
 
@@ -143,10 +146,25 @@ def _part_of(path: Path, make: Callable[[Path], str]) -> Iterator[Path]:
             fcntl.flock(handle, fcntl.LOCK_EX)
             if not _same(part, handle):  # a sweeper was between its making and its lock
                 continue
-            yield part
+            with _as_os_error(path):
+                yield part
             return
         finally:
             os.close(handle)
+
+
+@contextmanager
+def _as_os_error(path: Path) -> Iterator[None]:
+    """A full disk is an `OSError`, whichever library met it while it wrote to `path`."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        if found := _NUMBER.search(str(error)):
+            number = int(found[1])
+            raise OSError(number, os.strerror(number), str(path)) from error
+        raise
 
 
 def _new_file(path: Path) -> str:

@@ -53,6 +53,21 @@ def test_what_a_killed_writer_left_is_removed_and_a_living_one_is_left_alone(
     assert names == [".diary.part", "other.json"]
 
 
+def test_a_full_disk_is_an_os_error_whichever_library_met_it(tmp_path: Path) -> None:
+    class Rusty(Exception):
+        pass
+
+    def write(text: str) -> None:
+        with replacing(tmp_path / "a.txt"):
+            raise Rusty(text)
+
+    with pytest.raises(OSError, match="No space left") as told:
+        write("I/O error: No space left on device (os error 28)")
+    assert (told.value.errno, told.value.filename) == (28, str(tmp_path / "a.txt"))
+    with pytest.raises(Rusty):
+        write("a tensor of another shape")
+
+
 def test_a_block_that_fails_leaves_the_old_and_nothing_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")

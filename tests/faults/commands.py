@@ -250,3 +250,4 @@ COMMANDS = (
     Command("recommend --all", _all, _found_all, whole=False, before=IMPORTED),
     Command("index build", _index, _found_index, before=IMPORTED),
 )
+TRAINING = {"examples", "towers", "interest", "sft"}  # names of those that need torch

@@ -26,11 +26,10 @@ sys.path.insert(0, str(Path(__file__).parent))  # `python -P` leaves it out
 import shop
 
 shop.words_for_weights()
-for module in shop.WARM:
-    importlib.import_module(module)
 
 import forks
 import report
+from commands import TRAINING
 from plan import scenarios
 from trials import Scenario, Verdict
 
@@ -68,20 +67,31 @@ def _place() -> str:
 
 def _prepared(folder: Path, seed: int) -> list[Scenario]:
     """The scenarios that were asked for, each with its undisturbed run measured."""
+    only = [word for word in os.environ.get("FAULT_ONLY", "").split(",") if word]
+    chosen = [
+        one
+        for one in scenarios(seed)
+        if not only or any(word in f"{one.fault}: {one.name}" for word in only)
+    ]
+    trains = any(one.name in TRAINING for one in chosen)
+    for module in shop.WARM + shop.TRAININGS * trains:
+        importlib.import_module(module)
     shop.MODEL.append(folder / "model")
     ended = forks.run(lambda: shop.write_model(folder / "model"), folder / "model.txt")
     if ended.code != 0:
         raise SystemExit(f"The model of this suite could not be made: {ended.said[-2000:]}")
-    only = [word for word in os.environ.get("FAULT_ONLY", "").split(",") if word]
-    chosen = []
-    for number, scenario in enumerate(scenarios(seed)):
-        title = f"{scenario.fault}: {scenario.name}"
-        if only and not any(word in title for word in only):
-            continue
+    shop.MODEL.append(folder / "model")
+    if trains:
+        ended = forks.run(lambda: shop.write_model(folder / "model"), folder / "model.txt")
+        if ended.code != 0:
+            raise SystemExit(f"The model of this suite could not be made: {ended.said[-2000:]}")
+    for number, scenario in enumerate(chosen):
         begun = time.monotonic()
         scenario.prepare(folder / f"scenario-{number}")
-        print(f"{title}: prepared ({time.monotonic() - begun:.1f} s)", file=sys.stderr, flush=True)
-        chosen.append(scenario)
+        spent = time.monotonic() - begun
+        if spent > 0.1:
+            told = f"{scenario.fault}: {scenario.name}: prepared ({spent:.1f} s)"
+            print(told, file=sys.stderr, flush=True)
     return chosen
 
 

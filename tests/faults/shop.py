@@ -125,17 +125,13 @@ def foretaste(home: Path, *words: str) -> None:
     main()
 
 
-#: Imported before anything is forked, so that a run is the work alone.
+#: Imported before anything is forked, so that a run is the work alone; and what trainings want beside it.
 WARM = (
     "hypothesis",
     "holidays.countries",
-    "trl",
+    "sqlite3",
     "typer._adapters",
     "typer._click.decorators",
-    "torch.profiler._cupti_monitor",
-    "transformers.models.llama.modeling_llama",
-    "peft.utils.transformers_weight_conversion",
-    "sentence_transformers",
     "foretaste.app.cli",
     "foretaste.app.api.server",
     "foretaste.app.batching",
@@ -143,6 +139,12 @@ WARM = (
     "foretaste.app.judging",
     "foretaste.app.recommending",
     "foretaste.data.importing",
+)
+TRAININGS = (
+    "trl",
+    "torch.profiler._cupti_monitor",
+    "transformers.models.llama.modeling_llama",
+    "peft.utils.transformers_weight_conversion",
     "foretaste.finetune.examples.make",
     "foretaste.finetune.interest.train",
     "foretaste.finetune.sft.train",
