@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from foretaste.data.dataset import Dataset, DatasetInfo
 from foretaste.data.store import save_dataset
 from foretaste.data.tables import COLUMNS
+from foretaste.finetune.interest.config import InterestConfig, load_config
 
 KINDS = ("lipstick", "shampoo", "razor", "perfume")
 
@@ -54,3 +57,34 @@ def make(users: int = 60, items: int = 40, events: int = 8, seed: int = 0) -> Da
 def tiny(home: object) -> Dataset:
     """Saved under the home of the test."""
     return save_dataset(make())
+
+
+@pytest.fixture(scope="session")
+def word_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Llama of two layers with a tokenizer of words."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("words")
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=60,
+        hidden_size=32,
+        intermediate_size=48,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        num_hidden_layers=2,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    words = ("<s>", "</s>", *KINDS, *(f"number{row}" for row in range(40)))
+    numbers = {word: number for number, word in enumerate(words)}
+    tokenizer = Tokenizer(models.WordLevel(numbers, "<s>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def smoke(word_llama: Path) -> InterestConfig:
+    return load_config("smoke", [f"interest.base={word_llama}", "interest.epochs=2"])

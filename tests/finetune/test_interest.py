@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,7 +28,6 @@ from foretaste.finetune.interest.diagnostics import (
     hubness,
     sink_and_entropy,
 )
-from foretaste.finetune.interest.mixing import fit_mix
 from foretaste.finetune.interest.trainer import InterestTrainer, pairwise
 from foretaste.finetune.presets import presets
 from foretaste.finetune.states import memory
@@ -37,42 +35,6 @@ from foretaste.judge.interest import run as judged
 from foretaste.judge.ranking.baselines.sasrec import SasrecConfig, fit_sasrec
 from foretaste.serving import interest as served
 from foretaste.serving.interest import load_interest, read_interest
-from foretaste.serving.interest_mix import mix_of, rules_read, with_embedding
-from foretaste.serving.interest_ranker import MixNet, MixRecord
-from foretaste.serving.rules.recipes import Material
-from foretaste.serving.rules.select import chosen
-from foretaste.serving.rules.words import item_words
-
-WORDS = ("lipstick", "shampoo", "razor", "perfume", *(f"number{row}" for row in range(40)))
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Llama of two layers with a tokenizer of words."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    folder = tmp_path_factory.mktemp("base")
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=60,
-        hidden_size=32,
-        intermediate_size=48,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        num_hidden_layers=2,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    numbers = {word: number for number, word in enumerate(("<s>", "</s>", *WORDS))}
-    tokenizer = Tokenizer(models.WordLevel(numbers, "<s>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture
-def smoke(base: Path) -> InterestConfig:
-    return load_config("smoke", [f"interest.base={base}", "interest.epochs=2"])
 
 
 def test_the_pairwise_loss_is_that_of_a_hand_calculation() -> None:
@@ -105,7 +67,7 @@ def test_effective_dimension_counts_directions_and_hubness_what_is_shown_most() 
     assert hubness(np.array([[0, 1], [0, 2]]), 4) == 0.5
 
 
-def test_presets_are_valid_and_a_wrong_setting_is_said(base: Path) -> None:
+def test_presets_are_valid_and_a_wrong_setting_is_said(word_llama: Path) -> None:
     assert presets("interest") == ["cpu", "smoke"]
     assert load_config("cpu").layers >= 1
     with pytest.raises(InputError, match="no preset"):
@@ -226,14 +188,14 @@ def test_what_events_tell_is_learnt_and_read_alike_at_once_and_one_by_one(
 
 
 def test_the_command_trains_publishes_and_evaluates(
-    tiny, embedder, base: Path, monkeypatch: pytest.MonkeyPatch
+    tiny, embedder, word_llama: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command, "load_embedder", lambda name: embedder)
     monkeypatch.setattr(judged, "load_embedder", lambda name: embedder)
     short = partial(fit_sasrec, config=SasrecConfig(dim=16, epochs=2))
     monkeypatch.setattr(judged, "fit_sasrec", short)
     arguments = ["finetune", "interest", "--dataset", "tiny", "--preset", "smoke", "--json", "-"]
-    arguments += ["--set", f"interest.base={base}", "--set", "interest.epochs=2"]
+    arguments += ["--set", f"interest.base={word_llama}", "--set", "interest.epochs=2"]
     done = CliRunner().invoke(cli, arguments)
     assert done.exit_code == 0, done.output
     result = json.loads(done.stdout)
@@ -254,66 +216,6 @@ def test_the_command_trains_publishes_and_evaluates(
     assert report["methods"]["interest"]["r@10"] > 3 * 10 / 40  # kinds are learnt
     refused = CliRunner().invoke(cli, [*arguments, "--fitted-on", "train+validation"])
     assert refused.exit_code != 0
-
-
-def test_a_mix_finds_what_its_networks_learnt(tiny, embedder, smoke: InterestConfig) -> None:
-    job = command.prepare(tiny, smoke, embedder)
-    model, text = job.plan.model(job.plan.trainer(1)), job.plan.material.text
-    kept = fit_mix(tiny, job.split, model, text, 0).record
-    assert {"interest", "mix", "mix_unordered", kept.rule} == kept.validation.keys()
-    assert (kept.mix is None) == (kept.validation["mix"] <= kept.validation[kept.rule])
-    material = Material(tiny.histories, item_words(tiny.items), text)
-    choice = with_embedding(chosen(tiny, job.split, Material(job.split.train, material.texts)))
-    weights = [0.0] * 16
-    weights[13] = -1.0  # `popular`: the rarest candidate first
-    record = MixRecord(
-        rule=choice.best,
-        constants=rules_read(choice),
-        weight=1.0,
-        candidates=5,
-        mean=[0.0] * 16,
-        scale=[1.0] * 16,
-        nets=[MixNet(w1=[[0.0] * 16], b1=[0.0], w2=[0.0], v=weights)],
-    )
-    changed = model.with_record(model.record.model_copy(update={"mix": record}))
-    mix = mix_of(changed, material, tiny.items)
-    assert mix is not None
-    assert mix.feature_names[13] == "popular"
-    lists = Histories.from_lists([[0, 4], []])
-    offer, scores = mix.offer(lists), mix.scores(lists)
-    assert offer.features.shape == (2, 5, len(mix.feature_names))
-    rows = offer.rows[0]
-    assert not {0, 4} & set(rows.tolist())
-    counts = np.bincount(tiny.histories.rows, minlength=40)[rows]
-    assert (np.diff(counts[np.argsort(-scores[0, rows], kind="stable")]) >= 0).all()
-    assert scores[0, rows].min() > np.delete(scores[0], rows).max()
-    assert np.array_equal(scores[1], offer.base[1])
-
-
-def test_items_without_events_have_places_among_the_candidates(
-    tiny, embedder, smoke: InterestConfig
-) -> None:
-    job = command.prepare(tiny, smoke, embedder)
-    model, text = job.plan.model(job.plan.trainer(1)), job.plan.material.text
-    seen = Histories.from_lists([[row for row in one if row < 30] for one in job.split.train])
-    material = Material(seen, item_words(tiny.items), text)
-    choice = with_embedding(chosen(tiny, job.split, Material(job.split.train, material.texts)))
-    constants = rules_read(choice)
-    lists = Histories.from_lists([[0, 4], [31, 2]])
-    rows = []
-    for unseen in (0, 3):
-        record = MixRecord(
-            rule=choice.best, constants=constants, weight=0.0, candidates=8, unseen=unseen
-        )
-        changed = model.with_record(model.record.model_copy(update={"mix": record}))
-        mix = mix_of(changed, material, tiny.items)
-        assert mix is not None
-        rows.append(mix.offer(lists).rows)
-    assert (rows[1] >= 30).sum(axis=1).min() >= 3
-    assert 31 not in rows[1][1]
-    for without, with_ in zip(*rows, strict=True):
-        plain = [row for row in without.tolist() if row < 30]
-        assert [row for row in with_.tolist() if row < 30] == plain[: sum(with_ < 30)]
 
 
 def test_a_killed_training_goes_on_to_the_same_weights(
@@ -391,29 +293,3 @@ def test_the_trainer_takes_the_same_steps_whenever_they_are_taken(
     assert one.step(batch) == other.step(batch)
     other.load(one.net.state_dict(), memory(one.optimizer), one.done)
     assert one.step(batch) == pytest.approx(other.step(batch))
-
-
-def test_the_ablation_gives_every_arm_the_same_steps_and_goes_on_where_it_stopped(
-    tiny, embedder, base: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    script = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks/interest_ablation.py"))
-    main, names = script["main"], script["main"].__globals__
-    monkeypatch.setitem(names, "load_embedder", lambda: embedder)
-    arguments = ["--dataset", "tiny", "--preset", "smoke", "--minutes", "9", "--json", "-"]
-    arguments += ["--set", f"interest.base={base}", "--set", "interest.epochs=2"]
-    monkeypatch.setattr("sys.argv", ["ablation", *arguments, "--arms", "action"])
-    main()
-    one = json.loads(capsys.readouterr().out)
-    monkeypatch.setattr("sys.argv", ["ablation", *arguments, "--arms", "action,both"])
-    monkeypatch.setitem(names, "epochs", lambda plan, options: 2)
-    main()
-    both = json.loads(capsys.readouterr().out)
-    assert one["epochs"] == both["epochs"] == 2
-    assert both["arms"]["action"] == one["arms"]["action"]  # not trained again
-    assert both["arms"]["both"]["steps"] == one["arms"]["action"]["steps"]
-    delta = both["arms"]["both"]["n@10"] - one["arms"]["action"]["n@10"]
-    assert both["pairs"]["both-action"]["n@10"]["delta"] == pytest.approx(delta, abs=1e-5)
-    assert "both-action hr@200" in script["table"](both)
-    monkeypatch.setattr("sys.argv", ["ablation", *arguments, "--arms", "neither"])
-    with pytest.raises(InputError, match="no arm 'neither'"):
-        main()
