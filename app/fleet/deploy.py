@@ -28,6 +28,7 @@ from foretaste.data.settings import override
 
 NAME = "foretaste"
 _PORT = 8000
+_LOGGING = {"enable_access_log": False}  # addresses hold ids of users; the guard logs patterns
 
 
 class Replica:
@@ -107,9 +108,9 @@ def deployed(serving: Serving, fleet: FleetConfig) -> Iterator[str]:
     from ray.exceptions import RayError
 
     host, port = serving.host.strip("[]"), serving.port or _PORT
-    serve.start(http_options={"host": host, "port": port, "access_log": False})
     try:
         try:
+            serve.start(http_options={"host": host, "port": port}, logging_config=_LOGGING)
             serve.run(_bound(serving, fleet), name=NAME, route_prefix="/")
         except (RayError, RuntimeError) as error:
             raise EngineError(
@@ -135,6 +136,7 @@ def _bound(serving: Serving, fleet: FleetConfig) -> Any:
         name=NAME,
         max_ongoing_requests=room,
         graceful_shutdown_timeout_s=20,
+        logging_config=_LOGGING,
         ray_actor_options={
             "num_cpus": fleet.cpus,
             "num_gpus": fleet.gpus,

@@ -63,6 +63,10 @@ def run_many(call: ManyCall) -> dict[str, Any]:
     choice = _choice(call)
     request = request_of(_one(call))
     dataset = load_dataset(call.dataset)
+    if not request.filters.mask(dataset.items).any():
+        raise InputError(
+            f"No item of {dataset.name} passes the filters; loosen them or check their spelling."
+        )
     users = people_of(dataset, call.users)
     folder = Folder(call.out, call.partitions or usual_partitions(len(users)))
     told = list(surroundings_of(choice).texts(dataset))

@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -22,6 +22,13 @@ from foretaste.data.errors import EngineError, ForetasteError, InputError
 Row = dict[str, Any]
 _PASSED_ON = ("FORETASTE_HOME", "FORETASTE_INDEX", "FORETASTE_INDEX_URI")
 _LOOK_S = 1.0
+#: Settings of a cluster that is started here, unless the environment has others.
+USUAL = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_worker_niceness": "0",  # 15 otherwise: workers starve on a busy machine
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",  # 5 otherwise: too short on a busy machine
+}
 
 
 class Actor(Protocol):
@@ -40,9 +47,8 @@ def cluster() -> Iterator[None]:
         InputError: Ray is not installed.
         ForetasteError: the cluster does not answer.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_worker_niceness", "0")  # 15 otherwise: starved on a busy machine
+    for name, value in USUAL.items():
+        os.environ.setdefault(name, value)
     try:
         import ray
     except ImportError as error:
@@ -105,8 +111,10 @@ def spread(
         num_gpus=config.gpus or None,
         runtime_env={"env_vars": passed_on()},
     )
-    with _followed(tally, told):
+    with _followed(tally, told) as faults:
         for row in made.iter_rows():
+            if faults:
+                raise faults[0]
             if row["kind"] is not None:
                 raise _error(row["kind"], row["value"])
             yield _read(row["value"])
@@ -154,19 +162,24 @@ class _Tally:
 
 
 @contextmanager
-def _followed(tally: Any, told: Callable[[int], None]) -> Iterator[None]:
-    """Tell what the tally counts, now and then and at the end."""
+def _followed(tally: Any, told: Callable[[int], None]) -> Iterator[list[ForetasteError]]:
+    """Tell what the tally counts, now and then and at the end; gives what was said against going on."""
     import ray
     from ray.exceptions import RayError
 
     ended, seen = threading.Event(), 0
+    faults: list[ForetasteError] = []
 
     def look() -> None:
         nonlocal seen
-        with suppress(RayError):
+        try:
             total = int(ray.get(tally.total.remote(), timeout=_LOOK_S))
             told(total - seen)
             seen = total
+        except ForetasteError as error:
+            faults.append(error)
+        except RayError:  # the next look finds it
+            return
 
     def follow() -> None:
         while not ended.wait(_LOOK_S):
@@ -175,7 +188,7 @@ def _followed(tally: Any, told: Callable[[int], None]) -> Iterator[None]:
     thread = threading.Thread(target=follow, daemon=True)
     thread.start()
     try:
-        yield
+        yield faults
     finally:
         ended.set()
         thread.join()

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from foretaste.data.errors import InputError
 from foretaste.judge.batch.recommended import (
     cases_of,
+    got_nothing,
     ids_of,
     is_recommendation,
     name_of,
@@ -103,6 +104,8 @@ class CaseFile:
         asked = _asked(self.requests) if self.requests else {}
         names: dict[str, int] = {}
         for number, row in rows_of(self.path):
+            if got_nothing(row):
+                continue
             if is_recommendation(row):
                 yield from cases_of(row, self.target, _once(name_of(row, number), names))
             elif "custom_id" in row and "response" in row:
@@ -179,6 +182,8 @@ def _results(path: Path) -> Iterator[tuple[str, Row]]:
             raise InputError(
                 f"{path.name}, row {number}: a result of `foretaste recommend` was expected."
             )
+        if got_nothing(row):
+            continue
         yield _once(name_of(row, number), names), row
 
 

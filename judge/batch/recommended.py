@@ -16,6 +16,11 @@ from foretaste.judge.objects import Case, Target
 _LENGTHS = ((5, "under 5"), (20, "5 to 19"), (100, "20 to 99"))
 
 
+def got_nothing(row: Row) -> bool:
+    """Whether a row of `foretaste recommend --all` says why there is no page."""
+    return is_recommendation(row) and bool(row.get("error"))
+
+
 def is_recommendation(row: Row) -> bool:
     """Whether a row is one result of `foretaste recommend`."""
     return isinstance(row.get("recommendations"), list) and isinstance(row.get("history"), list)

@@ -22,6 +22,7 @@ from foretaste.agents.recommend import recommend
 from foretaste.agents.retrieval.tools import Tools
 from foretaste.app.api.server import Serving
 from foretaste.app.cli import cli
+from foretaste.app.fleet import spread
 from foretaste.app.fleet.config import FleetConfig, placed
 from foretaste.app.fleet.deploy import deployed
 from foretaste.app.fleet.people import parted, partition_of, usual_partitions
@@ -147,6 +148,11 @@ def test_who_fails_keeps_a_row_with_the_reason(shop: str, tmp_path: Path) -> Non
     assert "'nobody' is not in shop" in rows["nobody"]["error"]
     assert rows["nobody"]["recommendations"] == []
     assert rows["u0"]["error"] is None
+    judged = ["judge", "run", "--in", str(tmp_path / "rows" / "all.parquet"), "--rubric", "list"]
+    pl.DataFrame(list(rows.values())).write_parquet(tmp_path / "rows" / "all.parquet")
+    call = [*judged, "--judge", "rules", "--dataset", shop, "--out", str(tmp_path / "out.jsonl")]
+    assert CliRunner().invoke(cli, call).exit_code == 0
+    assert sorted(_lines(tmp_path / "out.jsonl")) == ["u0", "u1"], "no page, nothing to judge"
 
 
 @pytest.mark.parametrize(
@@ -157,6 +163,7 @@ def test_who_fails_keeps_a_row_with_the_reason(shop: str, tmp_path: Path) -> Non
         (["--user", "u0", "--partitions", "3"], "stand beside --all"),
         (["--users", "missing.txt", "--engine", "local", "--out", "x"], "one user id a line"),
         (["--all", "--engine", "local", "--out", "x", "--set", "fleet.cpus=0"], "fleet.cpus"),
+        (["--all", "--engine", "local", "--out", "x", "--category", "Opera"], "passes the filters"),
         (["--all", "--engine", "cloud", "--out", "x"], "--engine expects"),
     ],
 )
@@ -187,8 +194,8 @@ def ray_here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     )
     seen = [str(place), *filter(None, [os.environ.get("PYTHONPATH")])]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("RAY_worker_niceness", "0")
+        for name, value in spread.USUAL.items():
+            patch.setenv(name, value)
         ray.init(
             address="local",
             num_cpus=2,
