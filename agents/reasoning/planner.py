@@ -17,7 +17,7 @@ from foretaste.agents.retrieval import channels
 from foretaste.agents.retrieval.tools import Tools
 from foretaste.agents.wording import prompting
 from foretaste.agents.wording.asking import CheckFailed, Repaired, ask_or_fall_back
-from foretaste.agents.wording.schemas import PersonaAnswer, PlannerAnswer, with_room
+from foretaste.agents.wording.schemas import PersonaAnswer, PlannerAnswer, cut_to, with_room
 from foretaste.serving.chat import Message
 
 TOKENS_EACH = 80  # that a model may write about one persona
@@ -53,15 +53,16 @@ async def plan(tools: Tools, reader: Reader, seed: int) -> tuple[list[Persona], 
     if not reader.context.events:
         return [], []
     history, grouped = history_of(tools, reader), clustered(tools, reader)
-    wanted = max(1, len(listed(grouped, history)))
+    wanted, most = max(1, len(listed(grouped, history))), tools.config.personas
     personas, step = await ask_or_fall_back(
         tools.model,
         tools.config,
         node="planner",
         label="",
         messages=lambda: planner_messages(tools, reader, history, wanted),
-        schema=with_room(PlannerAnswer, tools.config.personas),
-        max_tokens=TOKENS_EACH * wanted + 32,
+        # A small model may tell of more than were asked for: there is room, and the first are taken.
+        schema=cut_to(with_room(PlannerAnswer, most), most),
+        max_tokens=TOKENS_EACH * most + 32,
         check=lambda answer: usable(answer.personas[:wanted], history, grouped, tools),
         fallback=lambda: grouped,
         seed=seed,
