@@ -85,6 +85,14 @@ def test_a_persona_said_twice_counts_once(tools: Tools) -> None:
     assert (step.fallback, step.repaired) == (None, None)
 
 
+def test_there_is_room_for_more_personas_than_were_asked_for(tools: Tools) -> None:
+    """A small model tells of as many as it likes; an answer that is cut off is lost as a whole."""
+    most = tools.config.personas
+    (ask,) = _planned(tools, SPACE)[2].asks
+    assert ask.schema.model_json_schema()["properties"]["personas"]["maxItems"] == most
+    assert ask.max_tokens >= most * planner.TOKENS_EACH
+
+
 def test_a_training_row_must_hold_in_every_part(tools: Tools) -> None:
     """What a server may repair, a model must not learn."""
     reader = read(tools.dataset, Request(user_id="ann"))
