@@ -11,7 +11,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-from foretaste.data.errors import ModelError
+from foretaste.data.errors import ForetasteError, ModelError
 from foretaste.data.files import home, read_json
 from foretaste.serving.adapters import WEIGHTS
 
@@ -59,9 +59,18 @@ def intact(folder: Path) -> None:
 
 
 def record_of(folder: Path) -> dict[str, Any]:
-    """What an adapter says about itself; empty for one that was not made here."""
+    """What an adapter says about itself; empty for one that was not made here.
+
+    Raises:
+        ForetasteError: the record is damaged.
+    """
     path = folder / RECORD
-    return dict(read_json(path)) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    record = read_json(path)
+    if not isinstance(record, dict):
+        raise ForetasteError(f"{path} should hold a JSON object; export the adapter again.")
+    return record
 
 
 def adapter_list() -> list[dict[str, Any]]:

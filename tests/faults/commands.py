@@ -152,12 +152,10 @@ def _sft(home: Path) -> list[str]:
 
 
 def _found_sft(home: Path) -> Found:
-    from foretaste.data.errors import InputError
     from foretaste.serving.adapters import WEIGHTS, check_adapter
+    from foretaste.serving.shipped import adapter_folder
 
-    folder = home / "adapters" / "tiny"
-    if not folder.exists():
-        raise InputError("There is no adapter yet.")
+    folder = adapter_folder("tiny")
     check_adapter(folder, 64)
     return {"adapter": [hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()[:12]]}
 

@@ -43,7 +43,6 @@ def main() -> None:
     jobs = _number("FAULT_JOBS", min(4, os.cpu_count() or 1))
     begun = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="foretaste-faults-", dir=_place()))
-    folder.chmod(0o755)  # so that somebody else may look into it: whoever may not write there
     try:
         chosen = _prepared(folder, _number("FAULT_SEED", 0))
         end = begun + seconds

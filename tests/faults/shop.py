@@ -129,6 +129,7 @@ def foretaste(home: Path, *words: str) -> None:
 WARM = (
     "hypothesis",
     "holidays.countries",
+    "pandera.polars",
     "sqlite3",
     "typer._adapters",
     "typer._click.decorators",
