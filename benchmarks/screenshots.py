@@ -9,10 +9,12 @@ drives Debian's chromium through the tabs, and stops it.
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -20,10 +22,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 from playwright.sync_api import Page, sync_playwright
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "pictures"
 START_S = 180.0
+WAIT_MS = 300_000
+HIGHEST = 1_500  # pixels of a picture
 RUN = "import sys; from foretaste.app.cli import main; sys.argv[0] = 'foretaste'; main()"
 
 
@@ -47,41 +52,76 @@ def served(dataset: str, engine: str) -> Iterator[str]:
 
 
 def recommend(page: Page) -> None:
-    """A recommendation for the first user."""
+    """A recommendation for the first user, with its cost."""
     page.locator("#recommend").click()
-    page.locator(".ft-card").first.wait_for(timeout=180_000)
+    page.locator(".ft-card").first.wait_for()
+    page.get_by_text("Where its score comes from").first.click()
 
 
 def compare(page: Page) -> None:
     """Two ways on five people."""
     page.locator("#compare").click()
-    page.get_by_text("5 of 5 people are compared").wait_for(timeout=180_000)
+    page.get_by_text("5 of 5 people are compared").wait_for()
+
+
+def judge(page: Page) -> None:
+    """The explanations of three real answers, judged by the rules."""
+    address = page.url.split("/app")[0]
+    asked = [{"user_id": str(user), "n": 4} for user in (1, 2, 3)]
+    with httpx.Client(base_url=address, timeout=WAIT_MS / 1000, trust_env=False) as client:
+        made = [client.post("/v1/recommendations", json=one).json() for one in asked]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "answers.json"
+        file.write_text(json.dumps(made))
+        page.locator("input[type=file]").first.set_input_files(file)
+        page.get_by_text("answers.json").first.wait_for()
+        page.get_by_label("Judge", exact=True).click()
+        page.get_by_role("option", name="rules over the data set").click()
+        page.locator("#judge").click()
+        page.get_by_text("Choose a row to read its verdict").wait_for()
+    page.locator("td, [role=gridcell]").first.click()
+    page.get_by_role("columnheader", name="evidence").wait_for()
+    page.get_by_text("Mark the same rows yourself, blindly").click()
+    page.locator("#label").click()
+    page.locator("#mark-S").wait_for()
 
 
 def catalogue(page: Page) -> None:
-    """A search and the map."""
+    """A search, the neighbours of what it finds, and the map with a user."""
     page.locator("#catalogue-search").get_by_role("textbox").fill("space war")
     page.keyboard.press("Enter")
-    page.get_by_text("the best first").wait_for(timeout=60_000)
+    page.get_by_text("the best first").wait_for()
+    page.get_by_role("gridcell").first.click()
+    page.get_by_text("What is near").wait_for()
     page.get_by_text("Map of the items").click()
-    page.locator("#map-user").get_by_role("textbox").fill("1")
-    page.get_by_role("button", name="Draw the map").click()
-    page.locator(".js-plotly-plot").first.wait_for(timeout=60_000)
-    page.wait_for_timeout(1500)
+    page.locator("#map-user").get_by_role("textbox").fill("5")
+    page.locator("#draw-map").click()
+    page.locator(".js-plotly-plot .legendtext", has_text="interests").first.wait_for()
+    page.locator("#draw-map").scroll_into_view_if_needed()
 
 
-def nothing(page: Page) -> None:
-    """The tab as it opens."""
-    page.wait_for_timeout(1500)
+def training(page: Page) -> None:
+    """A short training of the towers: its estimate, and its curves."""
+    page.locator("#train").click()
+    page.get_by_text("It waits for you").wait_for()
+    page.locator("#begin-training").click()
+    page.get_by_text("Done; choose its run").wait_for()
+    page.get_by_text("rows of its curve").wait_for()
+
+
+def system(page: Page) -> None:
+    """The state of the server and its models."""
+    page.get_by_text("recommendations under way").wait_for()
+    page.get_by_text("all-minilm").first.wait_for()
 
 
 ROADS = {
     "Recommend": recommend,
     "Compare": compare,
-    "Judge": nothing,
+    "Judge": judge,
     "Catalogue": catalogue,
-    "Training": nothing,
-    "System": nothing,
+    "Training": training,
+    "System": system,
 }
 
 
@@ -102,12 +142,18 @@ def main() -> None:
                 viewport={"width": 1280, "height": 900}, color_scheme=scheme, device_scale_factor=1
             )
             page.goto(url)
-            page.locator("#recommend").wait_for(timeout=60_000)
+            page.set_default_timeout(WAIT_MS)
+            page.locator("#recommend").wait_for()
             for name, road in ROADS.items():
                 page.get_by_role("tab", name=name).click()
                 road(page)
-                page.evaluate("window.scrollTo(0, 0)")
-                page.screenshot(path=said.out / f"page-{name.lower()}-{scheme}.png")
+                page.wait_for_timeout(1_000)  # until menus are closed and plots are drawn
+                high = min(page.evaluate("document.documentElement.scrollHeight"), HIGHEST)
+                page.screenshot(
+                    path=said.out / f"page-{name.lower()}-{scheme}.png",
+                    full_page=True,
+                    clip={"x": 0, "y": 0, "width": 1280, "height": high},
+                )
             page.close()
         browser.close()
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
+from numpy.typing import NDArray
 
 from foretaste.app.api.service import Service
 from foretaste.app.page import finding, item_map, pieces
@@ -40,6 +41,7 @@ def _table(label: str) -> gr.Dataframe:
         label=label,
         interactive=False,
         wrap=True,
+        max_height=300,
         column_widths=["15%", "45%", "28%", "12%"],
     )
 
@@ -60,15 +62,21 @@ def _search(desk: Desk) -> Any:
 
 def searched(service: Service, words: str, way: str, n: int = finding.SHOWN) -> list[list[str]]:
     """Rows of the table for a search by `both`, `meaning` or `words`."""
-    tools = service.live.tools
-    allowed = np.ones(len(tools.dataset.item_ids), dtype=bool)
-    allowed[tools.dataset.withdrawn] = False
+    tools, allowed = service.live.tools, _offered(service)
     if way == WORDS:
         return _rows(service, service.live.index.search_text([words], n, allowed))
     vectors = tools.embedder.encode([words], keep=False)  # (1, d)
     if way == MEANING:
         return _rows(service, service.live.index.search(vectors, n, allowed))
     return _rows(service, service.live.index.search_both([words], vectors, n, allowed))
+
+
+def _offered(service: Service) -> NDArray[np.bool_]:
+    """(items,) bool, what was not taken out of the catalogue."""
+    dataset = service.live.tools.dataset
+    allowed = np.ones(len(dataset.item_ids), dtype=bool)
+    allowed[dataset.withdrawn] = False
+    return allowed
 
 
 def _neighbours(desk: Desk) -> Any:
@@ -78,7 +86,9 @@ def _neighbours(desk: Desk) -> Any:
             item_id = str(event.row_value[0])
             row = service.live.tools.dataset.rows([item_id])[0]
             vector = service.live.tools.vectors[row][None]  # (1, d)
-            hits = await asyncio.to_thread(service.live.index.search, vector, finding.SHOWN + 1)
+            hits = await asyncio.to_thread(
+                service.live.index.search, vector, finding.SHOWN + 1, _offered(service)
+            )
         except Exception as error:  # noqa: BLE001 (said in the page)
             return shown(error), []
         rows = [one for one in _rows(service, hits) if one[0] != item_id]

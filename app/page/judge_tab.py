@@ -51,7 +51,13 @@ def tab(desk: Desk) -> None:
             said = gr.HTML(pieces.note("Choose a file, then judge it or mark it yourself."))
             show = gr.Dropdown([ALL], value=ALL, label="Show", visible=False, elem_id="show")
             verdicts = gr.Dataframe(
-                headers=HEAD, datatype="str", label="Verdicts", interactive=False, wrap=True
+                headers=HEAD,
+                datatype="str",
+                label="Verdicts",
+                interactive=False,
+                wrap=True,
+                max_height=360,
+                column_widths=["10%", "42%", "8%", "9%", "31%"],
             )
             one = gr.HTML(elem_id="verdict")
             down = gr.DownloadButton("Download the verdicts", interactive=False)

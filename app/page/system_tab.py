@@ -80,11 +80,13 @@ async def doctor() -> AsyncGenerator[str]:
 
 
 def stored() -> str:
-    """The model store as a table."""
+    """Models and adapters, of the store and shipped ones, as a table."""
+    from foretaste.serving.shipped import adapter_list
     from foretaste.serving.store import model_list
 
     try:
         found: list[dict[str, Any]] = model_list()
+        adapters: list[dict[str, Any]] = adapter_list()
     except Exception as error:  # noqa: BLE001 (said in the page)
         return shown(error)
     rows = [
@@ -94,5 +96,13 @@ def stored() -> str:
             pieces.text(one.get("purpose", "")),
         )
         for one in found
+    ]
+    rows += [
+        (
+            pieces.text(one["name"]),
+            f"{one['bytes'] / 1e6:,.1f} MB",
+            pieces.text(f"adapter of {one['base']}" + (", shipped" if one["shipped"] else "")),
+        )
+        for one in adapters
     ]
     return pieces.table(("model", "", "for"), rows)

@@ -55,8 +55,8 @@ def tab(desk: Desk) -> None:
             plot = gr.Plot(label="Curves", visible=False)
             facts = gr.HTML()
             with gr.Accordion("Result and settings", open=False, visible=False) as details:
-                result = gr.JSON(label="Result")
-                settings = gr.JSON(label="Settings")
+                result = gr.JSON(label="Result", visible=False)
+                settings = gr.JSON(label="Settings", visible=False)
     estimate, start, stop = buttons
 
     async def run(visitor: gr.Request, *values: Any) -> AsyncGenerator[Update]:
@@ -172,11 +172,13 @@ def _newest() -> Any:
 def looked_at(name: str | None) -> tuple[Any, Any, Any, Any, Any]:
     """Curves, the main facts, whether there is anything to read, result and settings of one run."""
     if name not in listed():
-        return gr.update(visible=False), "", gr.update(visible=False), None, None
+        hidden = gr.update(visible=False)
+        return hidden, "", hidden, hidden, hidden
     folder = home() / "runs" / name
     rows, result, settings = (_json(folder / file) for file in (CURVE, RESULT, SETTINGS))
     drawn = gr.update(value=curves(rows), visible=True) if rows else gr.update(visible=False)
-    return drawn, facts_of(rows or [], result), gr.update(visible=True), result, settings
+    said = [gr.update(value=one, visible=one is not None) for one in (result, settings)]
+    return drawn, facts_of(rows or [], result), gr.update(visible=True), said[0], said[1]
 
 
 def facts_of(rows: list[dict[str, Any]], result: dict[str, Any] | None) -> str:
