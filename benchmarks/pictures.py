@@ -2,7 +2,8 @@
 
     foretaste bench serving --dataset amazon-beauty --json serving.json
     foretaste bench agents --dataset amazon-beauty --json agents.json
-    python benchmarks/pictures.py --serving serving.json --agents agents.json --out docs/pictures
+    foretaste bench scale --json scale.json
+    python benchmarks/pictures.py --serving serving.json --agents agents.json --scale scale.json --out docs/pictures
 
 PNG needs `kaleido` and a Chromium that it finds (Debian: `apt install chromium`).
 """
@@ -29,10 +30,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--serving", type=Path, help="JSON of `foretaste bench serving`")
     parser.add_argument("--agents", type=Path, help="JSON of `foretaste bench agents`")
+    parser.add_argument("--scale", help="JSON of `foretaste bench scale`; several with commas")
     parser.add_argument("--out", type=Path, default=Path("docs/pictures"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    for name, picture in _pictures(_read(options.serving), _read(options.agents)):
+    scaled = [_read(Path(name)) for name in options.scale.split(",")] if options.scale else []
+    parts = {name: part for figures in scaled for name, part in figures["parts"].items()}
+    for name, picture in _pictures(_read(options.serving), _read(options.agents), parts):
         picture.update_layout(
             template="plotly_white", width=WIDTH, height=HEIGHT, font={"size": 14}, margin={"t": 70}
         )
@@ -41,7 +45,7 @@ def main() -> None:
         print(options.out / f"{name}.png")
 
 
-def _pictures(serving: Row, agents: Row) -> Iterator[tuple[str, go.Figure]]:
+def _pictures(serving: Row, agents: Row, scaled: dict[str, Row]) -> Iterator[tuple[str, go.Figure]]:
     if "users_per_minute" in serving:
         yield "users", users(serving["users_per_minute"])
     if "prefill" in serving:
@@ -50,6 +54,8 @@ def _pictures(serving: Row, agents: Row) -> Iterator[tuple[str, go.Figure]]:
         yield "index", index(serving["index"])
     if "modes" in agents:
         yield "modes", modes(agents["modes"])
+    if scaled:
+        yield "scale", scale(scaled)
 
 
 def users(figures: Row) -> go.Figure:
@@ -140,6 +146,27 @@ def modes(figures: dict[str, Row]) -> go.Figure:
         col=3,
     )
     return figure.update_layout(title="Three ways to divide the work between agents")
+
+
+def scale(parts: dict[str, Row]) -> go.Figure:
+    """Processor seconds and peak memory of each command by how many times over the data was taken."""
+    figure = make_subplots(1, 2, subplot_titles=("processor seconds", "peak memory, MB"))
+    for colour, (name, part) in zip(COLOURS, parts.items(), strict=False):
+        sizes = [point["size"] for point in part["points"]]
+        exponent = part.get("last_exponent", "–")
+        for column, key in ((1, "processor_s"), (2, "peak_mb")):
+            figure.add_scatter(
+                x=sizes,
+                y=[point[key] for point in part["points"]],
+                name=f"{name} (last exponent {exponent})",
+                mode="lines+markers",
+                line_color=colour,
+                showlegend=column == 1,
+                row=1,
+                col=column,
+            )
+    figure.update_xaxes(type="log", tickvals=[1, 4, 16], title_text="times the data")
+    return figure.update_yaxes(type="log").update_layout(title="What more data costs")
 
 
 def _read(path: Path | None) -> Row:

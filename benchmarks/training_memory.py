@@ -17,7 +17,7 @@ import sys
 from typing import Any
 
 MODEL = "bundled:smollm2-135m-instruct"
-SIZES = (512, 2048)  # tokens of a batch, as sequences of 256
+SIZES = (256, 1024)  # tokens of a batch, as sequences of 256
 RANK = 16
 ANSWERS = 0.2
 

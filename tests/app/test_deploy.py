@@ -14,10 +14,12 @@ from typing import Any
 
 import jsonschema
 import pytest
+import typer
 import yaml
 from typer.testing import CliRunner
 
 from foretaste.app.cli import cli
+from foretaste.data.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECK = runpy.run_path(str(ROOT / "deploy" / "check.py"))
@@ -112,13 +114,14 @@ def test_the_commands_in_the_files_are_ours() -> None:
     compose = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())
     calls = [c["args"] for _, c in _containers() if "args" in c]
     calls += [s["command"] for s in compose["services"].values() if "foretaste" in s["image"]]
+    top: Any = typer.main.get_command(cli)
     for call in calls:
-        words = [word for word in call if not word.startswith(("-", "$", "bundled:"))]
-        group = words[:1] if words[0] in ("serve", "recommend", "index") else words[:2]
-        told = CliRunner().invoke(cli, [*group, "--help"], env={"COLUMNS": "200"})
-        assert told.exit_code == 0, group
-        for option in (word.partition("=")[0] for word in call if word.startswith("--")):
-            assert option in told.output, (group, option)
+        command, words = top, list(call)
+        while hasattr(command, "commands") and words and words[0] in command.commands:
+            command = command.commands[words.pop(0)]
+        assert command is not top, call
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known, call
 
 
 @pytest.mark.parametrize("kind", ["cpu", "gpu"])
@@ -155,3 +158,12 @@ def test_the_health_check_knows_the_api_and_the_engine(path: str, well: bool) ->
 
 def test_nothing_listens_is_not_healthy() -> None:
     assert HEALTH["healthy"]("1") is False
+
+
+def test_an_engine_that_others_reach_needs_a_key(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("VLLM_API_KEY", raising=False)
+    call = ["serve", "--engine-only", "--host", "10.0.0.5"]
+    with pytest.raises(InputError, match="set VLLM_API_KEY, or say --without-keys"):
+        CliRunner().invoke(cli, call, catch_exceptions=False)
