@@ -10,6 +10,48 @@ import typer
 
 from foretaste.app.console import DatasetOption, JsonOption, emit, say
 
+UserOption = Annotated[str | None, typer.Option(help="A user of the data set.")]
+HistoryOption = Annotated[
+    str | None, typer.Option(help="Item ids, oldest first, with commas between.")
+]
+WishOption = Annotated[
+    str | None, typer.Option(help='Free text, such as "something lighter for tonight".')
+]
+CategoryOption = Annotated[
+    list[str] | None, typer.Option(help="Only items of this category; may be repeated.")
+]
+DenyOption = Annotated[list[str] | None, typer.Option(help="Never this item id; may be repeated.")]
+ConsumedOption = Annotated[
+    bool, typer.Option("--include-consumed", help="Allow items of the history again.")
+]
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        help="vllm (a child process), transformers (in this process), or none; with --all also "
+        "local (users in this process) or ray (users spread over a cluster)."
+    ),
+]
+ModelOption = Annotated[
+    str, typer.Option(help="bundled:NAME, a folder, a hub id, or the endpoint's model name.")
+]
+EndpointOption = Annotated[
+    str | None, typer.Option(help="URL of an OpenAI-compatible API to use instead.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="FIELD=VALUE of agents, engine or environment (with --all also of fleet), as in "
+        "agents.kept=8; repeatable.",
+    ),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(help="Also write result.json into this folder; with --all the rows."),
+]
+EverybodyOption = Annotated[
+    bool, typer.Option("--all", help="Every user of the data set, as Parquet files in --out.")
+]
 ModeOption = Annotated[
     str,
     typer.Option(help="How tags come about: hierarchical, routes (for comparison) or single."),
@@ -47,54 +89,23 @@ ConcurrencyOption = Annotated[
 
 def recommend(
     dataset: DatasetOption,
-    user: Annotated[str | None, typer.Option(help="A user of the data set.")] = None,
-    history: Annotated[
-        str | None, typer.Option(help="Item ids, oldest first, with commas between.")
-    ] = None,
-    wish: Annotated[
-        str | None, typer.Option(help='Free text, such as "something lighter for tonight".')
-    ] = None,
+    user: UserOption = None,
+    history: HistoryOption = None,
+    wish: WishOption = None,
     n: Annotated[int, typer.Option("--n", min=1, max=200, help="Items wanted.")] = 10,
-    category: Annotated[
-        list[str] | None, typer.Option(help="Only items of this category; may be repeated.")
-    ] = None,
-    deny: Annotated[
-        list[str] | None, typer.Option(help="Never this item id; may be repeated.")
-    ] = None,
-    consumed: Annotated[
-        bool, typer.Option("--include-consumed", help="Allow items of the history again.")
-    ] = False,
-    engine: Annotated[
-        str,
-        typer.Option(
-            help="vllm (a child process), transformers (in this process), or none; with --all also "
-            "local (users in this process) or ray (users spread over a cluster)."
-        ),
-    ] = "vllm",
-    model: Annotated[
-        str, typer.Option(help="bundled:NAME, a folder, a hub id, or the endpoint's model name.")
-    ] = "bundled:smollm2-135m-instruct",
-    endpoint: Annotated[
-        str | None, typer.Option(help="URL of an OpenAI-compatible API to use instead.")
-    ] = None,
-    setting: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            help="agents.FIELD=VALUE, engine.FIELD=VALUE or environment.FIELD=VALUE; repeatable.",
-        ),
-    ] = None,
+    category: CategoryOption = None,
+    deny: DenyOption = None,
+    consumed: ConsumedOption = False,
+    engine: EngineOption = "vllm",
+    model: ModelOption = "bundled:smollm2-135m-instruct",
+    endpoint: EndpointOption = None,
+    setting: SetOption = None,
     mode: ModeOption = "hierarchical",
     seed: Annotated[int, typer.Option(help="Seed of everything that samples.")] = 0,
     run_id: RunOption = None,
     trace: TraceOption = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Also write result.json into this folder; with --all the rows."),
-    ] = None,
-    everybody: Annotated[
-        bool, typer.Option("--all", help="Every user of the data set, as Parquet files in --out.")
-    ] = False,
+    out: OutOption = None,
+    everybody: EverybodyOption = False,
     users: UsersOption = None,
     llm: LlmOption = None,
     partitions: PartitionsOption = None,
