@@ -101,7 +101,7 @@ def test_a_wrong_file_ends_with_exit_code_2(refused: Callable[..., tuple[object,
     assert said.startswith("foretaste: The pipeline file")
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.integers(1, 6).flatmap(
         lambda n: st.lists(st.sets(st.integers(0, n - 1)), min_size=n, max_size=n)
