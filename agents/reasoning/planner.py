@@ -36,9 +36,7 @@ def history_of(tools: Tools, reader: Reader) -> Compressed:
     )
 
 
-def planner_messages(
-    tools: Tools, reader: Reader, history: Compressed, wanted: int
-) -> tuple[Message, ...]:
+def planner_messages(reader: Reader, history: Compressed, wanted: int) -> tuple[Message, ...]:
     """The planner's prompt: context, the history with its items' numbers, how many personas."""
     return prompting.messages(
         "planner",
@@ -59,7 +57,7 @@ async def plan(tools: Tools, reader: Reader, seed: int) -> tuple[list[Persona], 
         tools.config,
         node="planner",
         label="",
-        messages=lambda: planner_messages(tools, reader, history, wanted),
+        messages=lambda: planner_messages(reader, history, wanted),
         # A small model may tell of more than were asked for: there is room, and the first are taken.
         schema=cut_to(with_room(PlannerAnswer, most), most),
         max_tokens=TOKENS_EACH * most + 32,

@@ -81,7 +81,7 @@ def planner_ask(tools: Tools, reader: Reader, adapter: str | None) -> Ask[Planne
     """The planner's question about one reader, three personas wanted, as it is served."""
     history = planner.history_of(tools, reader)
     return Ask(
-        planner.planner_messages(tools, reader, history, 3),
+        planner.planner_messages(reader, history, 3),
         PlannerAnswer,
         max_tokens=2 * planner.TOKENS_EACH,
         adapter=adapter,

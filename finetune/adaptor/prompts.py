@@ -93,7 +93,7 @@ def _both(
     personas = planner.clustered(tools, reader)
     history = planner.history_of(tools, reader)
     first = Ask(
-        planner.planner_messages(tools, reader, history, len(personas)),
+        planner.planner_messages(reader, history, len(personas)),
         with_room(PlannerAnswer, tools.config.personas),
         max_tokens=planner.TOKENS_EACH * len(personas) + 32,
     )

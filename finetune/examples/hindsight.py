@@ -138,7 +138,7 @@ def planned(moment: Moment, personas: Sequence[Persona], rejects: Rejects) -> Ex
         return None
     kept = {(one.name, number[one.evidence[0]]) for one in unlike}
     answers = [one for one in answers if (one.name, one.items[0]) in kept]
-    prompt = planner.planner_messages(tools, reader, history, len(answers))
+    prompt = planner.planner_messages(reader, history, len(answers))
     return Example("planner", prompt, PlannerAnswer(personas=answers))
 
 

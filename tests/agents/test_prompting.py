@@ -16,7 +16,7 @@ from foretaste.serving.chat import Entity, Message
 
 def _planner(tools: Tools) -> tuple[Message, ...]:
     reader = read(tools.dataset, Request(user_id="ann"))
-    return planner_messages(tools, reader, history_of(tools, reader), 2)
+    return planner_messages(reader, history_of(tools, reader), 2)
 
 
 def test_the_planner_reads_numbered_lines_between_the_data_marks(tools: Tools) -> None:

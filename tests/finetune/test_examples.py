@@ -102,9 +102,7 @@ def test_the_planners_row_is_what_the_planner_would_be_asked(shop: Dataset) -> N
     made = planned(moment, personas, Rejects())
     assert made is not None
     history = planner.history_of(moment.tools, moment.reader)
-    asked = planner.planner_messages(
-        moment.tools, moment.reader, history, len(made.answer.personas)
-    )
+    asked = planner.planner_messages(moment.reader, history, len(made.answer.personas))
     assert made.prompt == asked
     assert planner.checked(made.answer.personas, history, moment.tools)
     assert sorted(one.name for one in by_future(moment, personas)) == sorted(
