@@ -56,7 +56,8 @@ class OpenAIChat:
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise InputError(f"An address like http://host:8000/v1 was expected, not {url!r}.")
+            told = url.rpartition("@")[2]  # what stands before it may be a password
+            raise InputError(f"An address like http://host:8000/v1 was expected, not {told!r}.")
         self._model, self._alive, self._adapters = model, alive, adapters
         self._where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         key = api_key or next((os.environ[name] for name in KEY_VARIABLES if os.getenv(name)), None)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,30 @@ def test_among_the_candidates_it_moves_nobody_and_speaks_for_nobody(
     assert made["personas"] == plain["personas"]
     assert [tag["text"] for tag in made["tags"]] == [tag["text"] for tag in plain["tags"]]
     assert made["history"] == plain["history"]
+
+
+@pytest.mark.timeout(1800)
+def test_over_many_runs_a_title_changes_nothing_but_its_own_place(films_over: Any) -> None:
+    runs = int(os.environ.get("INJECTION_RUNS", "24"))
+    users, plain = ("ann", "bob", "cat"), films_over("odd-1", PLAIN)
+    kept: dict[tuple[str, int], list[str]] = {}
+    for number in range(runs):
+        title = TITLES[number % len(TITLES)]
+        user, n = users[number // len(TITLES) % len(users)], 3 + number % 7
+
+        def page(tools: Any, asked: Request, title: str = title) -> list[str]:
+            chat = ScriptedChat(lambda ask: {"nothing": "useful"})
+            made = asyncio.run(recommend(tools.with_model(chat), asked))
+            return [one["item_id"] for one in made["recommendations"]]
+
+        asked = Request(user_id=user, n=n)
+        if (user, n) not in kept:
+            kept[user, n] = page(plain, asked)
+        before = [one for one in kept[user, n] if one != "odd-1"]
+        after = [one for one in page(films_over("odd-1", title), asked) if one != "odd-1"]
+        shared = min(len(before), len(after))  # a page holds n, with or without the hostile item
+        assert after[:shared] == before[:shared], (user, n, title)
+        assert abs(len(before) - len(after)) <= 1
 
 
 class Obedient(ScriptedChat):
