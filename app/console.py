@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from foretaste.data.errors import ForetasteError
+from foretaste.data.progress import note
 
 JsonOption = Annotated[
     str | None,
@@ -42,6 +42,10 @@ _REFUSALS = {
 }
 
 
+#: A line for people, on standard error: what commands say, and long work while it goes on.
+say = note
+
+
 @contextmanager
 def one_sentence() -> Iterator[None]:
     """Turn an error that a user is meant to read into its sentence and exit code.
@@ -63,11 +67,6 @@ def one_sentence() -> Iterator[None]:
     except KeyboardInterrupt as error:
         say("foretaste: stopped.")
         raise SystemExit(130) from error
-
-
-def say(text: str) -> None:
-    """A line for people, on standard error."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def emit(value: dict[str, Any], target: str | None) -> None:
