@@ -28,7 +28,7 @@ from playwright.sync_api import Page, sync_playwright
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "pictures"
 START_S = 180.0
 WAIT_MS = 300_000
-HIGHEST = 1_500  # pixels of a picture
+HIGHEST = 1_800  # pixels of a picture
 RUN = "import sys; from foretaste.app.cli import main; sys.argv[0] = 'foretaste'; main()"
 
 
@@ -79,7 +79,7 @@ def judge(page: Page) -> None:
         page.get_by_role("option", name="rules over the data set").click()
         page.locator("#judge").click()
         page.get_by_text("Choose a row to read its verdict").wait_for()
-    page.locator("td, [role=gridcell]").first.click()
+    page.get_by_role("gridcell").first.click()
     page.get_by_role("columnheader", name="evidence").wait_for()
     page.get_by_text("Mark the same rows yourself, blindly").click()
     page.locator("#label").click()

@@ -41,7 +41,7 @@ def _table(label: str) -> gr.Dataframe:
         label=label,
         interactive=False,
         wrap=True,
-        max_height=300,
+        max_height=220,
         column_widths=["15%", "45%", "28%", "12%"],
     )
 

@@ -39,7 +39,9 @@ def tab(desk: Desk) -> None:
         stop = gr.Button("Stop", elem_id="stop-comparing")
     said = gr.HTML(
         pieces.note(
-            "Each person's newest item is kept out of the history: the pages should have it."
+            "Each person's newest item is kept out of the history: the pages should have it. Rules and "
+            "models have learnt from it, on both sides alike: hold the sides against each other, and "
+            "use foretaste evaluate for figures that stand alone."
         )
     )
     table, lists = gr.HTML(), gr.HTML()

@@ -20,7 +20,7 @@ from foretaste.data.histories import Histories
 TEXTS, TOWERS, NEXT = "what the texts say", "towers", "next interest"
 POINTS = 3_000  # items of a map
 COLOURED = 8  # categories with a colour of their own
-PATH = 50  # newest events of the path
+PATH = 20  # newest events of the path
 _NEAR = 3  # items that say what an interest vector is near to
 _PALETTE = (  # eight colours that the colour-blind tell apart (Okabe and Ito 2008), and a grey
     *("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#b59f00", "#7a5195"),
@@ -148,7 +148,8 @@ def _draw_path(figure: Any, dataset: Dataset, path: list[int], at: dict[int, Any
         text=[f"{n}. {title}" for n, title in enumerate(_titles(dataset, path), 1)],
         hoverinfo="text",
         marker={"size": 7},
-        line={"color": "#b91c1c", "width": 1.5},
+        line={"color": "#b91c1c", "width": 1.2},
+        opacity=0.7,
     )
 
 
@@ -163,10 +164,8 @@ def _draw_interests(figure: Any, dataset: Dataset, space: Space, places: Any) ->
     figure.add_scatter(
         x=places[:, 0],
         y=places[:, 1],
-        mode="markers+text",
+        mode="markers",
         name="interests",
-        text=[pieces.text(name, 30) for name in space.names],
-        textposition="top center",
         hovertext=told,
         hoverinfo="text",
         marker={
@@ -176,6 +175,18 @@ def _draw_interests(figure: Any, dataset: Dataset, space: Space, places: Any) ->
             "line": {"color": "#111827", "width": 2},
         },
     )
+    for name, (x, y) in zip(space.names, places.tolist(), strict=True):
+        figure.add_annotation(
+            x=x,
+            y=y,
+            text=pieces.text(name, 30),
+            showarrow=False,
+            yshift=18,
+            font={"color": "#ffffff", "size": 12},
+            bgcolor="#1f2937",
+            borderpad=2,
+            opacity=0.85,
+        )
 
 
 def _titles(dataset: Dataset, rows: Any) -> list[str]:

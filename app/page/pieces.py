@@ -132,8 +132,6 @@ def _breakdown(one: Mapping[str, Any]) -> str:
         ),
     )
     lines = [f"Relevance {placement['relevance']:.2f} of the best on offer."]
-    if placement["conversion"]:
-        lines.append(f"Chance that it is chosen: {placement['conversion']:.3f}.")
     if placement["explores"]:
         lines.append("An exploration: the agents found it, and no other channel would show it.")
     if placement["nearest"]:

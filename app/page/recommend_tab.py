@@ -276,6 +276,8 @@ def _summary(done: Shown) -> str:
     fallen = sum(row["fallbacks"] for row in result["fallbacks"].values())
     calls = sum(row["calls"] for row in result["fallbacks"].values())
     replaced = f"; {fallen} of {calls} answers were replaced by grounded ones" if calls else ""
+    if not tokens["prompt"]:
+        replaced = "; no language model was asked"
     line = (
         f"{len(result['recommendations'])} items in {result['timings_ms']['total'] / 1000:.1f} s, "
         f"{tokens['prompt']:,} tokens read, {tokens['completion']:,} written{replaced}."

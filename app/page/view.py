@@ -11,7 +11,7 @@ from foretaste.agents.recommend import STARTED
 from foretaste.app.page import pieces
 
 WHO = {"model": "language model", "fallback": "grounded, without the model"}
-_NEWEST, _STATEMENTS = 5, 3  # choices and lines of the profile that are shown as read
+_NEWEST, _STATEMENTS, _EVIDENCE = 5, 3, 4  # choices and lines of the profile that are shown as read
 NAMES = {
     "context": "reading the history",
     "planner": "planner",
@@ -99,7 +99,7 @@ class View:
         searched = f'<p class="ft-who">would search for</p>{pieces.chips(own)}' if own else ""
         body = (
             f"<p>{pieces.text(persona.description)}</p>{now}"
-            f'<p class="ft-who">rests on</p>{pieces.chips(evidence[:6])}{searched}'
+            f'<p class="ft-who">rests on</p>{pieces.chips(evidence[:_EVIDENCE])}{searched}'
         )
         return pieces.box(persona.name, WHO[persona.source], body, "ft-persona")
 
