@@ -29,6 +29,7 @@ from foretaste.data.progress import note
 SKIP, RUN, PERHAPS = "skip", "run", "perhaps"
 _SPARE = 0.9  # share of the free memory or disk that a run may take
 _SAME = 0.1  # sizes that differ by less count as the same
+_LEAST = 0.2  # share of a stated time that small data takes all the same: starting, loading
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def expect(step: Step, known: Sequence[Timing]) -> tuple[Spent | None, str]:
         disk_mb=row["disk_mb"],
     )
     grows = size / row["interactions"] if size and row["interactions"] else 1.0
-    return _scaled(figures, max(grows, 1.0)), "stated"
+    return _scaled(figures, max(grows, _LEAST)), "stated"
 
 
 def size_read(step: Step) -> int:
