@@ -24,6 +24,26 @@ EVENTS = 8  # newest events of each
 SEED = 0
 _TOP = 10
 PICTURES = "diagnostics.html"
+_TITLES = (
+    "Attention on one position",
+    "Entropy of attention",
+    "Effective dimension",
+    "N@10, hubness",
+    "Length of h and of what it adds",
+    "Parts of the loss",
+)
+_LINES = {  # column of the curve → row and column of its picture
+    "hidden_dimension": (2, 1),
+    "item_dimension": (2, 1),
+    "n@10": (2, 2),
+    "hubness": (2, 2),
+    "hidden_norm": (3, 1),
+    "added_norm": (3, 1),
+    "action": (3, 2),
+    "wish": (3, 2),
+    "generation": (3, 2),
+    "reconstruction": (3, 2),
+}
 
 
 def diagnose(model: Interest, histories: Histories) -> dict[str, Any]:
@@ -100,19 +120,19 @@ def draw(figures: dict[str, Any], curve: Sequence[dict[str, Any]], folder: Path)
 
     if not figures:
         return
-    titles = ("Attention on one position", "Entropy of attention", "Effective dimension", "N@10")
-    page = make_subplots(rows=2, cols=2, subplot_titles=titles)
+    page = make_subplots(rows=3, cols=2, subplot_titles=_TITLES)
     for column, name in enumerate(("sink", "entropy"), 1):
         heat = go.Heatmap(z=figures[name], zmin=0, zmax=1, colorscale="Viridis")
         page.add_trace(heat, row=1, col=column)
         page.update_xaxes(title_text="head", row=1, col=column)
         page.update_yaxes(title_text="layer", row=1, col=column)
     epochs = [row["epoch"] + 1 for row in curve]
-    for name, column in (("hidden_dimension", 1), ("item_dimension", 1), ("n@10", 2)):
-        line = go.Scatter(x=epochs, y=[row.get(name) for row in curve], name=name)
-        page.add_trace(line, row=2, col=column)
-    page.update_layout(template="plotly_white", height=800)
-    page.write_html(folder / PICTURES, include_plotlyjs="cdn")
+    for name, (row_of, column) in _LINES.items():
+        if any(name in row for row in curve):
+            line = go.Scatter(x=epochs, y=[row.get(name) for row in curve], name=name)
+            page.add_trace(line, row=row_of, col=column)
+    page.update_layout(template="plotly_white", height=1100)
+    page.write_html(folder / PICTURES, include_plotlyjs="directory")  # read without a network
 
 
 @contextmanager

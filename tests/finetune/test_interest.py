@@ -24,6 +24,7 @@ from foretaste.finetune.interest import train as command
 from foretaste.finetune.interest.config import InterestConfig, load_config
 from foretaste.finetune.interest.diagnostics import (
     PICTURES,
+    draw,
     effective_dimension,
     hubness,
     sink_and_entropy,
@@ -65,6 +66,18 @@ def test_effective_dimension_counts_directions_and_hubness_what_is_shown_most() 
     assert effective_dimension(even) == pytest.approx(4.0)
     assert effective_dimension(even * torch.tensor([1.0, 0, 0, 0])) == pytest.approx(1.0)
     assert hubness(np.array([[0, 1], [0, 2]]), 4) == 0.5
+
+
+def test_the_pictures_hold_every_figure_of_the_curve(tmp_path: Path) -> None:
+    figures = {"sink": [[0.5, 0.2]], "entropy": [[0.9, 0.4]]}
+    row = {"epoch": 0, "n@10": 0.1, "hidden_dimension": 3.0, "hidden_norm": 2.0, "action": 6.5}
+    draw(figures, [row], tmp_path)
+    page = (tmp_path / PICTURES).read_text()
+    assert all(f'"name":"{name}"' in page for name in row if name != "epoch")
+    assert '"name":"wish"' not in page
+    assert (tmp_path / "plotly.min.js").exists()  # no network is asked
+    draw({}, [row], tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
 
 
 def test_presets_are_valid_and_a_wrong_setting_is_said(word_llama: Path) -> None:
