@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from foretaste.serving.bundled import BUNDLED, PREFIX
+
 LIMITS = (
     "A small model with few steps: it writes in the form that the agents ask for and mostly copies "
-    "names and orders from its prompt. It was trained for the prompts named below and for the agents' "
+    "names and orders from its prompt. It was trained for the prompts named above and for the agents' "
     "settings that stand in foretaste.json; asked otherwise, its answers fail the checks more often and "
     "the grounded twins stand in."
 )
@@ -29,6 +31,7 @@ def card_text(name: str, record: dict[str, Any], figures: list[dict[str, Any]]) 
             "explainer, style), in bfloat16 safetensors."
         ),
         "",
+        *_base(str(record.get("base", ""))),
         f"* sha256 of the weights: `{record.get('sha256', '?')}`",
         f"* prompts: `{record.get('prompts', '?')}` (an adapter of other prompts is not used by default)",
         (
@@ -54,6 +57,12 @@ def card_text(name: str, record: dict[str, Any], figures: list[dict[str, Any]]) 
     if not figures:
         lines.append("None measured yet; `foretaste evaluate intent` prints them.")
     return "\n".join([*lines, "", "## Limits", LIMITS, ""])
+
+
+def _base(name: str) -> list[str]:
+    """What is known of the model below: licence and note of a bundled one."""
+    model = BUNDLED.get(name.removeprefix(PREFIX))
+    return [f"* the model: {model.licence}; {model.note}"] if model else []
 
 
 def _loss(training: dict[str, Any]) -> str:
