@@ -125,17 +125,20 @@ def foretaste(home: Path, *words: str) -> None:
     main()
 
 
-#: Imported before anything is forked, so that a run is the work alone; and what trainings want beside it.
+#: Imported before anything is forked, so that a run is the work alone: for all, for what reads a data
+#: set, and for trainings.
 WARM = (
-    "hypothesis",
-    "holidays.countries",
-    "pandera.polars",
     "sqlite3",
     "typer._adapters",
     "typer._click.decorators",
     "foretaste.app.cli",
-    "foretaste.app.api.server",
     "foretaste.app.batching",
+)
+READING = (
+    "hypothesis",
+    "holidays.countries",
+    "pandera.polars",
+    "foretaste.app.api.server",
     "foretaste.app.fleet.many",
     "foretaste.app.judging",
     "foretaste.app.recommending",
