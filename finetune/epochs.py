@@ -10,20 +10,20 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from foretaste.data.progress import Meter, meter, note
+from foretaste.data.progress import Meter, meter
 from foretaste.finetune.runs import Estimate, Run, Stop
+from foretaste.finetune.states import EpochCourse, Kept, remember
 from foretaste.finetune.towers.data import Batch
 
 _CLIP = 5.0  # longest gradient
 _PROBED = 4  # steps that are timed before the start, the first of which warms up
-_SAVE_EVERY = 60.0  # seconds between two states within an epoch
 
 
 class Stepper(ABC):
@@ -72,6 +72,10 @@ class Stepper(ABC):
         self.done += 1
         return {name: float(value.detach()) for name, value in losses.items()}
 
+    def tensors(self) -> dict[str, Any]:
+        """The network's weights, by name; not copied."""
+        return dict(self.net.state_dict())
+
     def load(self, weights: dict[str, Any], kept: dict[str, Any], done: int) -> None:
         """Go on from these weights and this memory of the optimizer, `done` steps being done."""
         self.net.load_state_dict(weights)
@@ -88,33 +92,21 @@ def rate(step: int, steps: int) -> float:
 
 
 @dataclass
-class Course:
+class Course(EpochCourse):
     """How far a training came.
 
     Attributes:
-        epoch: the one under way, from 0 on.
-        batch: batches of it that are done.
-        best_epoch: the one with the best validation NDCG@10, -1 before the first.
-        best: that NDCG@10.
-        train_s: wall seconds in steps, all tries together.
-        wall_s: wall seconds of everything, all tries together.
+        best: validation NDCG@10 of the best epoch.
         events: training events seen.
         sums: part of the loss → its sum over the epoch's steps so far.
-        curve: one row an epoch.
     """
 
-    epoch: int = 0
-    batch: int = 0
-    best_epoch: int = -1
     best: float = -1.0
-    train_s: float = 0.0
-    wall_s: float = 0.0
     events: int = 0
     sums: dict[str, float] = field(default_factory=dict)
-    curve: list[dict[str, Any]] = field(default_factory=list)
 
 
-class Epochs:
+class Epochs(Kept[Course]):
     """All epochs of one training.
 
     Args:
@@ -138,26 +130,13 @@ class Epochs:
         title: str,
         began: float,
     ) -> None:
-        self.stepper, self.validate, self.run, self.title = stepper, validate, run, title
+        super().__init__(stepper, Course(), run, began)
+        self.stepper, self.validate, self.title = stepper, validate, title
         self.epochs, self.patience = epochs, patience
-        self.course = Course()
-        self._best: dict[str, Any] = {}
-        self._saved = self._began = began
-
-    def restore(self) -> None:
-        """Go on from the saved state."""
-        state = self.run.load_state()
-        if state is None:
-            return
-        tensors, facts = state
-        self.course = Course(**facts["course"])
-        self.stepper.load(named(tensors, "net."), named(tensors, "adam."), facts["done"])
-        self._best = named(tensors, "best.")
-        note(f"Going on in epoch {self.course.epoch + 1}, after {self.course.batch} batches of it.")
 
     def take_best(self) -> None:
         """Give the network the weights of the best epoch."""
-        self.stepper.net.load_state_dict(self._best)
+        self.stepper.net.load_state_dict(self.best)
 
     def train(self, stop: Stop) -> None:
         """Train until the last epoch, until patience ends, or until somebody asks to stop.
@@ -168,15 +147,10 @@ class Epochs:
         course = self.course
         left = max(self.stepper.steps - self.stepper.done, 1)
         with meter(self.title, left, "steps") as progress:
-            while course.epoch < self.epochs and not self._waited():
+            while course.epoch < self.epochs and not self.waited(self.patience):
                 self._epoch(stop, progress)
                 self._measure(progress)
-        course.wall_s += time.perf_counter() - self._began
-
-    def _waited(self) -> bool:
-        """Whether the best epoch is too long ago."""
-        course = self.course
-        return course.epoch - 1 - course.best_epoch >= self.patience and course.epoch > 0
+        self.ended()
 
     def _epoch(self, stop: Stop, progress: Meter) -> None:
         """What is left of the epoch under way."""
@@ -185,16 +159,8 @@ class Epochs:
             start = time.perf_counter()
             for name, value in self.stepper.step(batch).items():
                 course.sums[name] = course.sums.get(name, 0.0) + value
-            course.batch += 1
             course.events += int((batch.targets >= 0).sum())
-            course.train_s += time.perf_counter() - start
-            progress.advance()
-            if stop.asked:
-                self._save()
-                note("Saved; the same command with --resume goes on from here.")
-                raise KeyboardInterrupt
-            if time.perf_counter() - self._saved > _SAVE_EVERY:
-                self._save()
+            self.stepped(time.perf_counter() - start, progress, stop)
 
     def _measure(self, progress: Meter) -> None:
         """Validate after an epoch, keep the best weights, save the state."""
@@ -203,24 +169,13 @@ class Epochs:
         figure = found["n@10"]
         if figure is None or figure > course.best:
             course.best, course.best_epoch = figure or 0.0, course.epoch
-            state = self.stepper.net.state_dict()
-            self._best = {name: value.clone() for name, value in state.items()}
+            self.keep_best()
         losses = {name: total / course.batch for name, total in course.sums.items()}
-        course.curve.append({"epoch": course.epoch, **losses, **found})
+        row = {"epoch": course.epoch, **losses, **found}
         said = "not validated" if figure is None else f"validation N@10 {figure:.4f}"
         progress.say(f"epoch {course.epoch + 1}: {said}")
         course.epoch, course.batch, course.sums = course.epoch + 1, 0, {}
-        self.run.save_curve(course.curve)
-        self._save()
-
-    def _save(self) -> None:
-        now = time.perf_counter()
-        self.course.wall_s += now - self._began
-        self._began = self._saved = now
-        tensors = {f"net.{name}": value for name, value in self.stepper.net.state_dict().items()}
-        tensors |= {f"adam.{name}": value for name, value in memory(self.stepper.optimizer).items()}
-        tensors |= {f"best.{name}": value for name, value in self._best.items()}
-        self.run.save_state(tensors, {"course": asdict(self.course), "done": self.stepper.done})
+        self.measured(row)
 
 
 @dataclass(frozen=True)
@@ -264,27 +219,3 @@ def timed(stepper: Stepper) -> Speed:
     for batch in some:
         stepper.step(batch)
     return Speed((time.perf_counter() - start) / len(some), len(batches), float(flops))
-
-
-def named(tensors: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """The tensors whose names begin so, without that beginning."""
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-def memory(optimizer: Any) -> dict[str, Any]:
-    """What an optimizer of torch remembers, as tensors by `number.name`."""
-    return {
-        f"{number}.{name}": torch.as_tensor(value)
-        for number, own in optimizer.state_dict()["state"].items()
-        for name, value in own.items()
-    }
-
-
-def remember(optimizer: Any, kept: dict[str, Any]) -> None:
-    """Give an optimizer what `memory` gave of one over the same parameters."""
-    state: dict[int, dict[str, Any]] = {}
-    for key, value in kept.items():
-        number, name = key.split(".", 1)
-        state.setdefault(int(number), {})[name] = value
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
-from foretaste.data.progress import Meter, meter, note
+from foretaste.data.progress import Meter, meter
 from foretaste.finetune.adaptor.config import AdaptorConfig
 from foretaste.finetune.adaptor.frozen import (
     AdaptorNet,
@@ -24,14 +24,14 @@ from foretaste.finetune.adaptor.frozen import (
     self_perception,
 )
 from foretaste.finetune.adaptor.rows import Known, Row, questions
-from foretaste.finetune.epochs import memory, named, rate, remember
+from foretaste.finetune.epochs import rate
 from foretaste.finetune.runs import Run, Stop
+from foretaste.finetune.states import EpochCourse, Kept, remember
 from foretaste.serving.embedder import Embedder
 from foretaste.serving.hybrid_adaptor import Adaptor
 
 _CLIP = 1.0  # longest gradient
 _POOL = 4  # times a batch, of which neighbours in length are taken
-_SAVE_EVERY = 60.0  # seconds between two states within an epoch
 _BATCH = 8  # rows in one forward pass of validation
 
 
@@ -68,32 +68,20 @@ class Lessons:
 
 
 @dataclass
-class Course:
-    """How far a training came.
+class Course(EpochCourse):
+    """How far a training came; row 0 of its curve is the start, which is epoch -1.
 
     Attributes:
-        epoch: the one under way, from 0 on.
-        step: steps of it that are done.
-        best_epoch: the one with the lowest validation score; -1 is the start.
-        best: that score.
-        train_s: wall seconds in steps, all tries together.
-        wall_s: wall seconds of everything, all tries together.
+        best: the lowest validation score, that of the best epoch.
         positions: read in training.
         expected_s: what the first try expected it to take.
         sums: part of the loss → its sum over the epoch so far, and how many.
-        curve: one row an epoch; the first is the start.
     """
 
-    epoch: int = 0
-    step: int = 0
-    best_epoch: int = -1
     best: float = math.inf
-    train_s: float = 0.0
-    wall_s: float = 0.0
     positions: int = 0
     expected_s: float = 0.0
     sums: dict[str, list[float]] = field(default_factory=dict)
-    curve: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Trainer:
@@ -177,6 +165,10 @@ class Trainer:
             "alignment": float(torch.cat(apart).mean()) if apart else 0.0,
         }
 
+    def tensors(self) -> dict[str, Any]:
+        """The adaptor's weights, by name; not copied."""
+        return dict(self.net.state_dict())
+
     def load(self, weights: dict[str, Any], kept: dict[str, Any], done: int) -> None:
         """Go on from these weights and this memory of the optimizer, `done` steps being done."""
         self.net.load_state_dict(weights)
@@ -234,7 +226,7 @@ def alike(lengths: Sequence[int], tokens: int, draw: np.random.Generator) -> lis
     return chosen
 
 
-class Loop:
+class Loop(Kept[Course]):
     """All epochs of one training.
 
     Args:
@@ -244,20 +236,8 @@ class Loop:
     """
 
     def __init__(self, trainer: Trainer, run: Run, began: float) -> None:
-        self.trainer, self.run, self.course = trainer, run, Course()
-        self.best: dict[str, Any] = {}
-        self._saved = self._began = began
-
-    def restore(self) -> None:
-        """Go on from the saved state."""
-        state = self.run.load_state()
-        if state is None:
-            return
-        tensors, facts = state
-        self.course = Course(**facts["course"])
-        self.trainer.load(named(tensors, "net."), named(tensors, "adam."), facts["done"])
-        self.best = named(tensors, "best.")
-        note(f"Going on in epoch {self.course.epoch + 1}, after {self.course.step} steps of it.")
+        super().__init__(trainer, Course(), run, began)
+        self.trainer = trainer
 
     def run_epochs(self, stop: Stop) -> None:
         """Train until the last epoch, or until somebody asks to stop.
@@ -274,27 +254,19 @@ class Loop:
                 self._epoch(stop, progress)
                 losses = {name: total / count for name, (total, count) in course.sums.items()}
                 self._measure(progress, course.epoch, losses)
-        course.wall_s += time.perf_counter() - self._began
+        self.ended()
 
     def _epoch(self, stop: Stop, progress: Meter) -> None:
         """What is left of the epoch under way."""
         course = self.course
-        while course.step < self.trainer.config.steps:
+        while course.batch < self.trainer.config.steps:
             start = time.perf_counter()
             losses, read = self.trainer.step()
             for name, value in losses.items():
                 total, count = course.sums.get(name, [0.0, 0])
                 course.sums[name] = [total + value, count + 1]
-            course.step += 1
             course.positions += read
-            course.train_s += time.perf_counter() - start
-            progress.advance()
-            if stop.asked:
-                self._save()
-                note("Saved; the same command with --resume goes on from here.")
-                raise KeyboardInterrupt
-            if time.perf_counter() - self._saved > _SAVE_EVERY:
-                self._save()
+            self.stepped(time.perf_counter() - start, progress, stop)
 
     def _measure(self, progress: Meter, epoch: int, losses: dict[str, float]) -> None:
         """Validate, keep the best weights, save the state; -1 is the start."""
@@ -302,26 +274,14 @@ class Loop:
         score = found["questions"] + found["alignment"]
         if score < course.best:
             course.best, course.best_epoch = score, epoch
-            state = self.trainer.net.state_dict()
-            self.best = {name: value.clone() for name, value in state.items()}
+            self.keep_best()
         trained = {f"train_{name}": value for name, value in losses.items()}
-        course.curve.append({"epoch": epoch + 1, **trained, **found})
         progress.say(
             f"epoch {epoch + 1}: questions {found['questions']:.3f}, right "
             f"{found['right']:.3f}, alignment {found['alignment']:.3f}"
         )
-        course.epoch, course.step, course.sums = epoch + 1, 0, {}
-        self.run.save_curve(course.curve)
-        self._save()
-
-    def _save(self) -> None:
-        now = time.perf_counter()
-        self.course.wall_s += now - self._began
-        self._began = self._saved = now
-        tensors = {f"net.{k}": value for k, value in self.trainer.net.state_dict().items()}
-        tensors |= {f"adam.{k}": value for k, value in memory(self.trainer.optimizer).items()}
-        tensors |= {f"best.{k}": value for k, value in self.best.items()}
-        self.run.save_state(tensors, {"course": asdict(self.course), "done": self.trainer.done})
+        course.epoch, course.batch, course.sums = epoch + 1, 0, {}
+        self.measured({"epoch": epoch + 1, **trained, **found})
 
 
 def flops_per_position(trainer: Trainer) -> float:

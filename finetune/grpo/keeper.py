@@ -11,11 +11,11 @@ import torch
 from transformers import TrainerCallback
 
 from foretaste.data.progress import Meter
-from foretaste.finetune.epochs import memory, named, remember
 from foretaste.finetune.grpo.alarm import Alarm, Limits
 from foretaste.finetune.grpo.config import GrpoConfig
 from foretaste.finetune.language_model import Loaded, load_lora_state, lora_state
 from foretaste.finetune.runs import Run, Stop
+from foretaste.finetune.states import memory, named, remember
 
 _LOGGED = {  # TRL's name → ours
     "kl": "kl",

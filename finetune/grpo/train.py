@@ -47,6 +47,7 @@ from foretaste.finetune.language_model import (
 )
 from foretaste.finetune.moments import moments
 from foretaste.finetune.runs import Estimate, Run, open_run, peak_mb, run_folder, stoppable
+from foretaste.finetune.states import taken_up
 from foretaste.judge.ranking.bootstrap import interval, resampled_means
 from foretaste.serving.adapters import check_adapter
 from foretaste.serving.reward import RewardModel, context_of, reward_folder
@@ -157,7 +158,7 @@ def train(
     loaded = _policy(config.base or record.get("base", ""), adapter, folder)
     job, first = prepare(config, loaded, tools, judge), lora_state(loaded.model)
     with stoppable() as stop:
-        course, tensors = _course(run, resume)
+        course, tensors = taken_up(run, resume, Course())
         earlier_s = course.wall_s
         estimate = _measured(job, course)
         estimate.check(run.folder)
@@ -257,17 +258,6 @@ def tested(job: Job, course: Course, first: dict[str, Any], best: dict[str, Any]
     ]
     told = {"mean": float(gain.mean()), "low": low, "high": high}
     return {"people": len(gain), "start": parts[0], "best": parts[1], "accuracy_gain": told}
-
-
-def _course(run: Run, resume: bool) -> tuple[Course, dict[str, Any]]:
-    """How far an earlier try came, with its tensors; the beginning without one."""
-    state = run.load_state() if resume else None
-    if state is None:
-        return Course(), {}
-    tensors, facts = state
-    course = Course(**facts["course"])
-    note(f"Going on after step {course.step}.")
-    return course, tensors
 
 
 def _measured(job: Job, course: Course) -> Estimate:

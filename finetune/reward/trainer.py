@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from foretaste.data.progress import Meter, meter, note
-from foretaste.finetune.epochs import memory, named, rate, remember
+from foretaste.data.progress import Meter, meter
+from foretaste.finetune.epochs import rate
 from foretaste.finetune.reward import measure
 from foretaste.finetune.reward.config import RewardConfig
 from foretaste.finetune.reward.data import Group
 from foretaste.finetune.reward.loss import listwise, pointwise
 from foretaste.finetune.runs import Estimate, Run, Stop, peak_mb
+from foretaste.finetune.states import EpochCourse, Kept, remember
 from foretaste.serving.reward import RewardNet, Spelling
 
 LOSSES = {"listwise": listwise, "pointwise": pointwise}
 _CLIP = 1.0
-_SAVE_EVERY = 60.0  # seconds between two states within an epoch
 _PROBED = 3  # batches that are timed before the start, the first of which warms up
 
 
@@ -117,44 +117,39 @@ class Trainer:
                 ]
         return measure.figures(scored)
 
-    def weights(self) -> dict[str, Any]:
-        """What is learnt, by name; copies."""
-        return {name: p.detach().clone() for name, p in self.learned.items()}
+    def tensors(self) -> dict[str, Any]:
+        """What is learnt, by name; not copied."""
+        return dict(self.learned)
+
+    def load(self, weights: dict[str, Any], kept: dict[str, Any], done: int) -> None:
+        """Go on from these weights and this memory of the optimizer, `done` steps being done."""
+        self.take(weights)
+        remember(self.optimizer, kept)
+        self.done = done
 
     def take(self, weights: dict[str, Any]) -> None:
-        """Put in weights that `weights` gave."""
+        """Put in weights by the names of `tensors`."""
         with torch.no_grad():
             for name, parameter in self.learned.items():
                 parameter.copy_(weights[name])
 
 
 @dataclass
-class Course:
+class Course(EpochCourse):
     """How far a training came.
 
     Attributes:
-        epoch: the one under way, from 0 on.
-        batch: batches of it that are done.
-        best_epoch: the one with the best pairwise accuracy, -1 before the first.
-        best: that accuracy.
-        train_s, wall_s: wall seconds in steps, and of everything, all tries together.
+        best: pairwise accuracy of the best epoch.
         tokens: read in steps.
         loss: sum over the epoch's steps so far.
-        curve: one row an epoch.
     """
 
-    epoch: int = 0
-    batch: int = 0
-    best_epoch: int = -1
     best: float = -1.0
-    train_s: float = 0.0
-    wall_s: float = 0.0
     tokens: int = 0
     loss: float = 0.0
-    curve: list[dict[str, Any]] = field(default_factory=list)
 
 
-class Loop:
+class Loop(Kept[Course]):
     """All epochs of one training.
 
     Args:
@@ -172,23 +167,8 @@ class Loop:
         run: Run,
         began: float,
     ) -> None:
-        self.trainer, self.groups, self.judged, self.run = trainer, groups, judged, run
-        self.course = Course()
-        self.best: dict[str, Any] = {}
-        self._saved = self._began = began
-
-    def restore(self) -> None:
-        """Go on from the saved state."""
-        state = self.run.load_state()
-        if state is None:
-            return
-        tensors, facts = state
-        self.course = Course(**facts["course"])
-        self.trainer.done = facts["done"]
-        self.trainer.take(named(tensors, "net."))
-        remember(self.trainer.optimizer, named(tensors, "adam."))
-        self.best = named(tensors, "best.")
-        note(f"Going on in epoch {self.course.epoch + 1}, after {self.course.batch} batches of it.")
+        super().__init__(trainer, Course(), run, began)
+        self.trainer, self.groups, self.judged = trainer, groups, judged
 
     def run_epochs(self, stop: Stop) -> None:
         """Train until the last epoch, until patience ends, or until somebody asks to stop.
@@ -199,16 +179,10 @@ class Loop:
         course, config = self.course, self.trainer.config
         left = max(self.trainer.steps - self.trainer.done, 1)
         with meter("Training the reward model", left, "steps") as progress:
-            while course.epoch < config.epochs and not self._waited():
+            while course.epoch < config.epochs and not self.waited(config.patience):
                 self._epoch(stop, progress)
                 self._measure(progress)
-        course.wall_s += time.perf_counter() - self._began
-
-    def _waited(self) -> bool:
-        course = self.course
-        return course.epoch > 0 and (
-            course.epoch - 1 - course.best_epoch >= self.trainer.config.patience
-        )
+        self.ended()
 
     def _epoch(self, stop: Stop, progress: Meter) -> None:
         """What is left of the epoch under way."""
@@ -216,16 +190,8 @@ class Loop:
         for batch in batches(self.groups, self.trainer.config, course.epoch)[course.batch :]:
             start = time.perf_counter()
             course.loss += self.trainer.step(batch)
-            course.batch += 1
             course.tokens += sum(tokens(group) for group in batch)
-            course.train_s += time.perf_counter() - start
-            progress.advance()
-            if stop.asked:
-                self._save()
-                note("Saved; the same command with --resume goes on from here.")
-                raise KeyboardInterrupt
-            if time.perf_counter() - self._saved > _SAVE_EVERY:
-                self._save()
+            self.stepped(time.perf_counter() - start, progress, stop)
 
     def _measure(self, progress: Meter) -> None:
         """Validate after an epoch, keep the best weights, save the state."""
@@ -233,24 +199,13 @@ class Loop:
         found = self.trainer.validate(self.judged)
         if found["pairs"] > course.best:
             course.best, course.best_epoch = found["pairs"], course.epoch
-            self.best = self.trainer.weights()
+            self.keep_best()
         row = {"epoch": course.epoch, "loss": course.loss / max(course.batch, 1), **found}
-        course.curve.append(row)
         progress.say(
             f"epoch {course.epoch + 1}: loss {row['loss']:.3f}, validation pairs {found['pairs']:.3f}"
         )
         course.epoch, course.batch, course.loss = course.epoch + 1, 0, 0.0
-        self.run.save_curve(course.curve)
-        self._save()
-
-    def _save(self) -> None:
-        now = time.perf_counter()
-        self.course.wall_s += now - self._began
-        self._began = self._saved = now
-        tensors = {f"net.{name}": value for name, value in self.trainer.weights().items()}
-        tensors |= {f"adam.{name}": value for name, value in memory(self.trainer.optimizer).items()}
-        tensors |= {f"best.{name}": value for name, value in self.best.items()}
-        self.run.save_state(tensors, {"course": asdict(self.course), "done": self.trainer.done})
+        self.measured(row)
 
 
 def batches(groups: Sequence[Read], config: RewardConfig, epoch: int) -> list[list[Read]]:

@@ -16,7 +16,6 @@ import torch
 from foretaste.data.errors import InputError
 from foretaste.data.files import read_json, safe_name, subfolder
 from foretaste.data.progress import meter, note
-from foretaste.finetune.epochs import named, remember
 from foretaste.finetune.examples.make import unlike
 from foretaste.finetune.examples.rows import CARD, Row, counts, fingerprint, load
 from foretaste.finetune.language_model import (
@@ -32,6 +31,7 @@ from foretaste.finetune.runs import Estimate, Run, open_run, peak_mb, stoppable
 from foretaste.finetune.sft.config import SftConfig
 from foretaste.finetune.sft.data import Tokens, batches, padded, tokenised
 from foretaste.finetune.sft.trainer import Course, Keeper, autocast, build, validation_loss
+from foretaste.finetune.states import named, remember, taken_up
 from foretaste.serving.adapters import check_adapter
 from foretaste.serving.shipped import adapter_folder, record_of
 
@@ -107,7 +107,7 @@ def train(
     job.about.update(command=command, code=f"foretaste {version('foretaste')}, {_commit()}")
     job.about.update({"begin": first["record"]} if first else {})
     with stoppable() as stop:
-        course, tensors = _course(run, resume)
+        course, tensors = taken_up(run, resume, Course())
         earlier_s = course.wall_s
         found = probe(loaded, job)
         course.steps = course.steps or found.steps(job)
@@ -243,17 +243,6 @@ def _card(path: Path) -> dict[str, Any]:
     wanted = ("dataset", "data_fingerprint", "terms", "rows", "rejects", "split", "settings")
     told = dict(read_json(card))
     return {key: told[key] for key in wanted if key in told}
-
-
-def _course(run: Run, resume: bool) -> tuple[Course, dict[str, Any]]:
-    """How far an earlier try came, with its tensors; the beginning without one."""
-    state = run.load_state() if resume else None
-    if state is None:
-        return Course(), {}
-    tensors, facts = state
-    course = Course(**facts["course"])
-    note(f"Going on after step {course.step} of {course.steps}.")
-    return course, tensors
 
 
 def _go(job: Job, run: Run, loaded: Loaded, keeper: Keeper, tensors: dict[str, Any]) -> None:

@@ -20,7 +20,6 @@ from trl import SFTConfig as TrlConfig
 from trl import SFTTrainer
 
 from foretaste.data.progress import Meter
-from foretaste.finetune.epochs import memory
 from foretaste.finetune.language_model import (
     Loaded,
     answer_loss,
@@ -29,6 +28,7 @@ from foretaste.finetune.language_model import (
 from foretaste.finetune.runs import Run, Stop
 from foretaste.finetune.sft.config import SftConfig
 from foretaste.finetune.sft.data import Tokens, padded
+from foretaste.finetune.states import memory
 
 WARM = 20  # the rate rises over the first 1/WARM of the steps
 

@@ -18,6 +18,7 @@ from foretaste.app.cli import cli
 from foretaste.data.dataset import Dataset
 from foretaste.data.errors import ForetasteError, InputError, ModelError
 from foretaste.data.store import load_dataset
+from foretaste.finetune import states
 from foretaste.finetune.adaptor import loop
 from foretaste.finetune.adaptor import train as command
 from foretaste.finetune.adaptor.config import AdaptorConfig, load_config
@@ -201,7 +202,7 @@ def test_killed_in_between_and_resumed_it_ends_at_the_same_weights(
 ) -> None:
     train(tiny_llama, embedder)
     whole = load_adaptor(adaptor_folder("tiny"))
-    monkeypatch.setattr(loop, "_SAVE_EVERY", 0.0)
+    monkeypatch.setattr(states, "_SAVE_EVERY", 0.0)
     real = loop.Trainer.step
 
     def dies(self: loop.Trainer) -> tuple[dict[str, float], int]:

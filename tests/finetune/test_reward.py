@@ -261,10 +261,11 @@ CHANGES = ["reward.epochs=2", "reward.batch=2", "reward.rate=0.01"]
 PROGRAM = f"""
 import sys, time
 from pathlib import Path
+from foretaste.finetune import states
 from foretaste.finetune.reward import trainer
 from foretaste.finetune.reward.config import load_config
 from foretaste.finetune.reward.train import train
-trainer._SAVE_EVERY = 0.0
+states._SAVE_EVERY = 0.0
 plain = trainer.Trainer.step
 def slow(self, groups):
     time.sleep(0.5)

@@ -237,7 +237,7 @@ def test_a_killed_training_goes_on(made: Path, tiny_llama: Path, home: Path) -> 
         {"config": config.model_dump(), "rows": road._digest(rows()), "prompts": fingerprint()},
         resume=True,
     )
-    course, tensors = road._course(run, resume=True)
+    course, tensors = road.taken_up(run, True, road.Course())
     assert 0 < course.step < course.steps
     assert any(name.startswith("adam.") for name in tensors)
 

@@ -23,8 +23,9 @@ from foretaste.data.errors import ForetasteError, InputError, ModelError
 from foretaste.data.histories import Histories
 from foretaste.data.splits import leave_one_out
 from foretaste.finetune import runs
-from foretaste.finetune.epochs import Epochs, memory, rate
+from foretaste.finetune.epochs import Epochs, rate
 from foretaste.finetune.presets import presets
+from foretaste.finetune.states import memory
 from foretaste.finetune.towers import train as command
 from foretaste.finetune.towers.config import TowersConfig, load_config
 from foretaste.finetune.towers.data import batches, hindsight, vocabulary
