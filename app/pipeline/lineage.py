@@ -11,7 +11,7 @@ from typing import Any
 from foretaste.app.pipeline.figures import Figure, figures_of, shown
 from foretaste.app.pipeline.plan import Pipeline, Step
 from foretaste.app.pipeline.records import Done, done_of
-from foretaste.app.pipeline.resources import Resource, files_of, fingerprint, place, tables
+from foretaste.app.pipeline.resources import Resource, digest, files_of, fingerprint, place, tables
 from foretaste.data.errors import InputError
 from foretaste.data.files import home, sha256
 
@@ -158,7 +158,7 @@ def _files(resource: Resource, pipeline: Pipeline) -> list[dict[str, Any]]:
     if path is None or not path.exists():
         return []
     return [
-        {"file": name, "sha256": sha256(file), "rows": _rows(file)} for name, file in files_of(path)
+        {"file": name, "sha256": digest(file), "rows": _rows(file)} for name, file in files_of(path)
     ]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -20,6 +20,7 @@ from foretaste.data.errors import ForetasteError
 from foretaste.data.files import home, locked, read_json, subfolder, write_json
 
 _KEPT = 400  # timings
+Record = TypeVar("Record", bound=BaseModel)
 
 
 class Spent(BaseModel, frozen=True):
@@ -89,12 +90,7 @@ class Timing(BaseModel, frozen=True):
 def done_of(step: Step, pipeline: Pipeline) -> Done | None:
     """The record of a step's end; None when it never came to one."""
     path = pipeline.folder / "steps" / f"{step.name}.json"
-    try:
-        return Done.model_validate(read_json(path)) if path.exists() else None
-    except ValidationError as error:
-        raise ForetasteError(
-            f"{path} is not the record of a step; delete it and run the command again."
-        ) from error
+    return _read(Done, read_json(path), path) if path.exists() else None
 
 
 def write_done(done: Done, pipeline: Pipeline) -> None:
@@ -106,7 +102,7 @@ def write_done(done: Done, pipeline: Pipeline) -> None:
 def begun_of(step: Step, pipeline: Pipeline) -> Begun | None:
     """The record of a step under way, or stopped on its way."""
     path = _begun_file(step.name, pipeline)
-    return Begun.model_validate(read_json(path)) if path.exists() else None
+    return _read(Begun, read_json(path), path) if path.exists() else None
 
 
 def begin(step: Step, key: Key, pipeline: Pipeline) -> Begun:
@@ -149,7 +145,8 @@ def outputs_of(step: Step, pipeline: Pipeline) -> dict[str, str | None]:
 def timings() -> list[Timing]:
     """What steps took on this home, oldest first."""
     path = home() / "pipelines" / "timings.json"
-    return [Timing.model_validate(row) for row in read_json(path)] if path.exists() else []
+    rows = read_json(path) if path.exists() else []
+    return [_read(Timing, row, path) for row in (rows if isinstance(rows, list) else [rows])]
 
 
 def note_timing(timing: Timing) -> None:
@@ -163,6 +160,20 @@ def note_timing(timing: Timing) -> None:
 def datasets_read(step: Step) -> list[Resource]:
     """The data sets that a step reads, or makes."""
     return [one for one in (*step.inputs, *step.makes) if one.kind == "dataset"]
+
+
+def _read(kind: type[Record], value: Any, path: Path) -> Record:
+    """What a file of ours holds.
+
+    Raises:
+        ForetasteError: it holds something else.
+    """
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        raise ForetasteError(
+            f"{path} does not hold what a run wrote there; delete it and run the command again."
+        ) from error
 
 
 def _begun_file(name: str, pipeline: Pipeline) -> Path:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -118,9 +119,15 @@ def content(path: Path) -> str | None:
     Names that begin with a dot (locks, what is being written) do not count.
     """
     if path.is_file():
-        return sha256(path)[:16]
-    lines = [f"{name} {sha256(file)}\n" for name, file in files_of(path)]
+        return digest(path)[:16]
+    lines = [f"{name} {digest(file)}\n" for name, file in files_of(path)]
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:16] if lines else None
+
+
+def digest(path: Path) -> str:
+    """sha256 of a file; within one process it is read again only when it was written again."""
+    stat = path.stat()
+    return _digest(path, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
 
 
 def files_of(path: Path) -> list[tuple[str, Path]]:
@@ -157,11 +164,16 @@ def _dataset(folder: Path) -> str | None:
         version = folder / safe_name(str(read_json(folder / "current.json")["version"]))
         about = read_json(version / "dataset.json")
         for table, file in about["files"].items():
-            if sha256(version / f"{table}.parquet") != file["sha256"]:
+            if digest(version / f"{table}.parquet") != file["sha256"]:
                 return f"damaged-{safe_name(table)}"
         return str(about["fingerprint"])
     except (OSError, KeyError, TypeError, ForetasteError):
         return "damaged"
+
+
+@cache
+def _digest(path: Path, *stat: int) -> str:
+    return sha256(path)
 
 
 def _normal(path: str) -> str:

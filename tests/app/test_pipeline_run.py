@@ -24,7 +24,7 @@ from foretaste.app.pipeline.plan import read_pipeline
 from foretaste.app.pipeline.records import Begun, Spent, Timing, begun_of, left_state
 from foretaste.app.pipeline.roads import explain, perform, preview
 from foretaste.app.pipeline.running import StepFailed, alone
-from foretaste.data.errors import InputError
+from foretaste.data.errors import ForetasteError, InputError
 from foretaste.data.importing import ImportOptions, find_files, import_dataset
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -202,6 +202,20 @@ def test_what_a_step_will_take_is_recorded_scaled_or_stated(shop: Path) -> None:
     grown, source = expect(step, [Timing(line=line, size=30, spent=spent)])
     assert (source, grown and grown.seconds, grown and grown.peak_mb) == ("scaled", 0.9, 70)
     assert expect(pipeline.step("towers"), [])[1] == "stated"
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"step": 1}'])
+def test_a_damaged_record_is_one_sentence(shop: Path, home: Path, text: str) -> None:
+    record = shop.parent / "runs" / "shop" / "steps" / "import.json"
+    timings = home / "pipelines" / "timings.json"
+    for path in (record, timings):
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+        if path is timings and text == "[]":
+            continue
+        with pytest.raises(ForetasteError, match="delete it and run the command again"):
+            preview(shop, None, None)
+        path.unlink()
 
 
 def test_the_code_of_a_step_is_that_of_its_rooms() -> None:
