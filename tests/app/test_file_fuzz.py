@@ -26,6 +26,7 @@ from foretaste.judge.rubric import load_rubric
 from foretaste.serving.adapters import SETTINGS, WEIGHTS, check_adapter
 from foretaste.serving.batch import Requests
 from foretaste.serving.index.journal import Journal
+from foretaste.serving.shipped import RECORD, adapter_folder
 from foretaste.serving.vector_cache import VectorCache
 
 quick = settings(
@@ -136,6 +137,14 @@ def test_a_bit_of_the_vector_cache_is_noticed(place: int, bit: int, name: str) -
         made, found = VectorCache(Path(folder), 3).get(["a", "b", "c"])
         assert 2 <= found.sum() <= 3
         assert (made[found] == vectors[found]).all()
+
+
+@pytest.mark.parametrize("said", ["[]", "7", "{", "\x00"])
+def test_a_damaged_record_of_an_adapter_is_one_sentence(tmp_path: Path, said: str) -> None:
+    (tmp_path / WEIGHTS).write_bytes(b"")
+    (tmp_path / RECORD).write_text(said)
+    with pytest.raises(ForetasteError, match=r"should hold"):
+        adapter_folder(str(tmp_path))
 
 
 def test_pickles_are_refused_by_name(tmp_path: Path) -> None:
