@@ -155,25 +155,28 @@ def test_who_fails_keeps_a_row_with_the_reason(shop: str, tmp_path: Path) -> Non
     assert sorted(_lines(tmp_path / "out.jsonl")) == ["u0", "u1"], "no page, nothing to judge"
 
 
-@pytest.mark.parametrize(
-    ("words", "sentence"),
-    [
-        (["--all", "--engine", "local"], "give --out DIR"),
-        (["--all", "--out", "x", "--user", "u0"], "about one person"),
-        (["--user", "u0", "--partitions", "3"], "stand beside --all"),
-        (["--users", "missing.txt", "--engine", "local", "--out", "x"], "one user id a line"),
-        (["--all", "--engine", "local", "--out", "x", "--set", "fleet.cpus=0"], "fleet.cpus"),
-        (["--all", "--engine", "local", "--out", "x", "--category", "Opera"], "passes the filters"),
-        (["--all", "--engine", "cloud", "--out", "x"], "--engine expects"),
-    ],
-)
-def test_a_wrong_call_is_one_sentence(
-    shop: str, refused: Callable[..., tuple[object, str]], words: list[str], sentence: str
+WRONG = [
+    (["--all", "--engine", "local"], "give --out DIR"),
+    (["--all", "--out", "x", "--user", "u0"], "about one person"),
+    (["--user", "u0", "--partitions", "3"], "stand beside --all"),
+    (["--users", "missing.txt", "--engine", "local", "--out", "x"], "one user id a line"),
+    (["--all", "--engine", "local", "--out", "x", "--set", "fleet.cpus=0"], "fleet.cpus"),
+    (["--all", "--engine", "local", "--out", "x", "--category", "Opera"], "passes the filters"),
+    (["--all", "--engine", "cloud", "--out", "x"], "--engine expects"),
+]
+
+
+def test_wrong_calls_are_one_sentence(
+    shop: str, refused: Callable[..., tuple[object, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, said = refused("recommend", "--dataset", "shop", *words)
-    assert code == 2
-    assert sentence in said
-    assert len(said.splitlines()) == 1
+    monkeypatch.delenv("FORETASTE_STATE", raising=False)
+    replicas = ["--ray", "--engine", "none", "--set", "fleet.workers=2"]
+    calls = [("recommend", words, sentence) for words, sentence in WRONG]
+    for command, words, sentence in [*calls, ("serve", replicas, "FORETASTE_STATE")]:
+        code, said = refused(command, "--dataset", "shop", *words)
+        assert code == 2, words
+        assert sentence in said
+        assert not Path("x").exists()
 
 
 HOOK = """
@@ -256,16 +259,6 @@ def test_a_replica_on_ray_serve_answers_as_one_server_does(
         assert client.post("/v1/feedback", json={"feedback": [thumb]}).status_code == 200
     assert answer.json()["recommendations"][0]["item_id"] == "a4"
     assert feedback_table(shop)["thumb"].to_list() == [1]
-
-
-def test_several_replicas_need_one_state(
-    shop: str, refused: Callable[..., tuple[object, str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("FORETASTE_STATE", raising=False)
-    call = ["serve", "--ray", "--dataset", shop, "--engine", "none", "--set", "fleet.workers=2"]
-    code, said = refused(*call)
-    assert code == 2
-    assert "FORETASTE_STATE" in said.splitlines()[0]
 
 
 def free_port() -> int:
