@@ -16,7 +16,7 @@ from hypothesis.errors import Unsatisfiable
 
 schemathesis = pytest.importorskip("schemathesis", reason="a development tool, see pyproject.toml")
 
-REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "180"))
+REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "60"))
 _AT_MOST = 64 * 1024  # bytes of an answer that says no
 
 
