@@ -7,6 +7,7 @@ it had on disk by then is not made twice, which is the concern of the work itsel
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import threading
@@ -117,7 +118,7 @@ def spread(
                 raise faults[0]
             if row["kind"] is not None:
                 raise _error(row["kind"], row["value"])
-            yield _read(row["value"])
+            yield json.loads(row["value"])
 
 
 def passed_on() -> dict[str, str]:
@@ -143,7 +144,9 @@ class _Member:
             rows = self._actor.work(block.to_pylist(), self._tally.add.remote)
         except ForetasteError as error:
             return _told_apart([type(error).__name__], [str(error)])
-        return _told_apart([None] * len(rows), [_written(row) for row in rows])
+        return _told_apart(
+            [None] * len(rows), [json.dumps(row, ensure_ascii=False) for row in rows]
+        )
 
 
 class _Tally:
@@ -208,19 +211,6 @@ def _room(config: FleetConfig, blocks: int) -> int:
 
 def _told_apart(kinds: Sequence[str | None], values: Sequence[str]) -> pa.Table:
     return pa.table({"kind": pa.array(kinds, pa.string()), "value": pa.array(values, pa.string())})
-
-
-def _written(row: Row) -> str:
-    import json
-
-    return json.dumps(row, ensure_ascii=False)
-
-
-def _read(text: str) -> Row:
-    import json
-
-    row: Row = json.loads(text)
-    return row
 
 
 def _error(kind: str, sentence: str) -> ForetasteError:

@@ -17,13 +17,14 @@ from types import TracebackType
 from typing import Any, Self
 
 from foretaste.agents.config import AgentsConfig
+from foretaste.agents.contexts.surroundings import Surroundings
 from foretaste.agents.explaining.kept import Explanations
 from foretaste.agents.objects import Request
 from foretaste.agents.recommend import recommend
 from foretaste.agents.retrieval.tools import Tools
 from foretaste.app.api.errors import place_of
 from foretaste.app.fleet.folder import Folder, Part
-from foretaste.app.recommending import EngineChoice, engine_of, load, surroundings_of
+from foretaste.app.recommending import EngineChoice, engine_of, load
 from foretaste.data.appended import Appended
 from foretaste.data.dataset import Dataset
 from foretaste.data.errors import EngineError, EngineUnavailable, ForetasteError
@@ -31,7 +32,10 @@ from foretaste.data.settings import override
 from foretaste.data.store import load_dataset
 
 HISTORY = 50  # newest events of a user that a row repeats
-_WAITS = 5  # for an engine that is started again, at one user
+_AGAIN, _PAUSE_S = (
+    3,
+    2.0,
+)  # times that a failing engine is asked again about one user, after a pause
 _TOKENS = ("prompt", "cached", "completion")
 Told = Callable[[int], None]
 
@@ -134,8 +138,8 @@ class Worker:
         engine = engine_of(choice)
         if engine is not None and engine.endpoint is None:
             engine = engine.model_copy(update={"restart": True})
-        surroundings = surroundings_of(choice)
-        return await load(self._stack, dataset, config, engine, surroundings, kept=False)
+        told = Surroundings()  # the request says what is told of the day
+        return await load(self._stack, dataset, config, engine, told, kept=False)
 
     async def _through(
         self, users: Sequence[str], rows: Appended[dict[str, Any]], told: Told
@@ -173,12 +177,13 @@ class Worker:
 
 
 async def _asked(tools: Tools, request: Request) -> dict[str, Any]:
-    """The result of one user; an engine that is started again is waited for."""
-    for _ in range(_WAITS):
+    """The result of one user; an engine that is slow once, or started again, is asked again."""
+    for _ in range(_AGAIN):
         try:
             return await recommend(tools, request)
-        except EngineUnavailable as error:
-            await asyncio.sleep(error.retry_after)
+        except EngineError as error:
+            pause = error.retry_after if isinstance(error, EngineUnavailable) else _PAUSE_S
+            await asyncio.sleep(pause)
     return await recommend(tools, request)
 
 

@@ -110,6 +110,7 @@ def test_stopped_in_the_middle_it_goes_on_and_nobody_is_answered_twice(
     out, words = tmp_path / "rows", ["--partitions", "2"]
     with monkeypatch.context() as patch:
         patch.setattr("foretaste.app.fleet.worker.recommend", until_the_engine_dies)
+        patch.setattr("foretaste.app.fleet.worker._PAUSE_S", 0.01)
         assert "died" in str(_all(out, *words).exception)
     (journal,) = (out / ".unfinished").iterdir()
     with journal.open("a") as file:
