@@ -13,7 +13,7 @@ from foretaste.app.pipeline.plan import Pipeline, Step
 from foretaste.app.pipeline.records import Done, done_of
 from foretaste.app.pipeline.resources import Resource, digest, files_of, fingerprint, place, tables
 from foretaste.data.errors import InputError
-from foretaste.data.files import home, sha256
+from foretaste.data.files import sha256
 
 _ROWS = (".jsonl", ".csv", ".tsv", ".inter", ".item", ".user")  # one row a line
 
@@ -132,7 +132,7 @@ def _told(step: Step, done: Done, pipeline: Pipeline) -> dict[str, Any]:
     return {
         "command": " ".join(["foretaste", *done.line]),
         "options": done.options,
-        "settings": _settings(step),
+        "settings": done.settings,
         "key": done.key,
         "code": done.parts["code"],
         "versions": done.versions,
@@ -173,16 +173,3 @@ def _rows(path: Path) -> int | None:
     with path.open("rb") as file:
         lines = sum(1 for line in file if line.strip())
     return lines - (path.suffix != ".jsonl")
-
-
-def _settings(step: Step) -> dict[str, Any]:
-    """The resolved settings of the newest training of this step, as its run keeps them."""
-    prefix = step.kind.state
-    if not prefix:
-        return {}
-    for name, value in step.command.options.items():
-        prefix = prefix.replace(f"{{{name}}}", str(value))
-    found = sorted(
-        (home() / "runs").glob(f"{prefix}*/settings.json"), key=lambda path: path.stat().st_mtime_ns
-    )
-    return dict(json.loads(found[-1].read_text(encoding="utf-8"))) if found else {}

@@ -18,6 +18,7 @@ from foretaste.app.pipeline.plan import Pipeline, Step
 from foretaste.app.pipeline.resources import Resource, fingerprint, place
 from foretaste.data.errors import ForetasteError
 from foretaste.data.files import home, locked, read_json, subfolder, write_json
+from foretaste.finetune.runs import RESULT, SETTINGS, STATE
 
 _KEPT = 400  # timings
 Record = TypeVar("Record", bound=BaseModel)
@@ -48,6 +49,7 @@ class Done(BaseModel, frozen=True):
         parts: the key (`keys.Key`).
         line: the words after `foretaste`.
         options: of the command, resolved.
+        settings: of a training, resolved, as its own run keeps them.
         outputs: fingerprints of all that it made, by resource.
         sizes: interactions of the data sets it read, by name.
         ended: when, ISO 8601 in UTC.
@@ -62,6 +64,7 @@ class Done(BaseModel, frozen=True):
     parts: dict[str, Any]
     line: tuple[str, ...]
     options: dict[str, Any]
+    settings: dict[str, Any]
     outputs: dict[str, str]
     sizes: dict[str, int]
     ended: str
@@ -124,17 +127,18 @@ def begin(step: Step, key: Key, pipeline: Pipeline) -> Begun:
 
 def left_state(step: Step, begun: Begun) -> bool:
     """Whether an earlier attempt left a training's state, or its result, to go on from."""
-    if begun.attempts == 1 or not step.command.resumes or not step.kind.state:
+    if begun.attempts == 1 or not step.command.resumes:
         return False
-    prefix = step.kind.state
-    for name, value in step.command.options.items():
-        prefix = prefix.replace(f"{{{name}}}", str(value))
-    for folder in (home() / "runs").glob(f"{prefix}*"):
-        settings = folder / "settings.json"
-        kept = [folder / "state.safetensors", folder / "result.json"]
-        if settings.exists() and settings.stat().st_mtime_ns >= begun.since:
-            return any(path.exists() for path in kept)
+    for settings in _trainings(step):
+        if settings.stat().st_mtime_ns >= begun.since:
+            return any((settings.parent / name).exists() for name in (STATE, RESULT))
     return False
+
+
+def settings_of(step: Step) -> dict[str, Any]:
+    """The resolved settings of a training that just came to its end; empty for another command."""
+    newest = max(_trainings(step), key=lambda path: path.stat().st_mtime_ns, default=None)
+    return dict(read_json(newest)) if newest else {}
 
 
 def outputs_of(step: Step, pipeline: Pipeline) -> dict[str, str | None]:
@@ -160,6 +164,14 @@ def note_timing(timing: Timing) -> None:
 def datasets_read(step: Step) -> list[Resource]:
     """The data sets that a step reads, or makes."""
     return [one for one in (*step.inputs, *step.makes) if one.kind == "dataset"]
+
+
+def _trainings(step: Step) -> list[Path]:
+    """Settings of the trainings below `<home>/runs` that may be this step's."""
+    prefix = step.kind.state
+    for name, value in step.command.options.items():
+        prefix = prefix.replace(f"{{{name}}}", str(value))
+    return list((home() / "runs").glob(f"{prefix}*/{SETTINGS}")) if prefix else []
 
 
 def _read(kind: type[Record], value: Any, path: Path) -> Record:

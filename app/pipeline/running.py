@@ -36,6 +36,7 @@ from foretaste.app.pipeline.records import (
     left_state,
     note_timing,
     outputs_of,
+    settings_of,
     write_done,
 )
 from foretaste.app.pipeline.resources import place, size_of, tables
@@ -237,6 +238,7 @@ def _done(work: _Work, key: Key, begun: Begun, spent: Spent, resumed: bool) -> D
         parts=asdict(key),
         line=tuple(step.command.line(resumed, step.figures)),
         options=step.command.options,
+        settings=settings_of(step),
         outputs={name: str(found) for name, found in outputs_of(step, pipeline).items()},
         sizes=sizes,
         ended=datetime.now(UTC).isoformat(timespec="seconds"),

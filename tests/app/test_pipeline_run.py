@@ -21,7 +21,14 @@ from foretaste.app.pipeline.figures import _walk
 from foretaste.app.pipeline.forecast import expect
 from foretaste.app.pipeline.keys import Key, code_version
 from foretaste.app.pipeline.plan import read_pipeline
-from foretaste.app.pipeline.records import Begun, Spent, Timing, begun_of, left_state
+from foretaste.app.pipeline.records import (
+    Begun,
+    Spent,
+    Timing,
+    begun_of,
+    left_state,
+    settings_of,
+)
 from foretaste.app.pipeline.roads import explain, perform, preview
 from foretaste.app.pipeline.running import StepFailed, alone
 from foretaste.data.errors import ForetasteError, InputError
@@ -181,7 +188,8 @@ def test_a_training_is_resumed_only_when_this_step_left_something(shop: Path, ho
     step = read_pipeline(shop).step("towers")
     folder = home / "runs" / "towers" / "shop-12345678"
     folder.mkdir(parents=True)
-    (folder / "settings.json").write_text("{}")
+    (folder / "settings.json").write_text('{"dim": 16}')
+    assert settings_of(step) == {"dim": 16}
     since = (folder / "settings.json").stat().st_mtime_ns
     again = Begun(key="k", since=since, attempts=2)
     assert not left_state(step, again)
