@@ -28,6 +28,7 @@ from playwright.sync_api import Page, sync_playwright
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "pictures"
 START_S = 180.0
 WAIT_MS = 300_000
+SCHEMES = ("light", "dark")
 HIGHEST = 1_800  # pixels of a picture
 RUN = "import sys; from foretaste.app.cli import main; sys.argv[0] = 'foretaste'; main()"
 
@@ -96,17 +97,19 @@ def catalogue(page: Page) -> None:
     page.get_by_text("Map of the items").click()
     page.locator("#map-user").get_by_role("textbox").fill("5")
     page.locator("#draw-map").click()
-    page.locator(".js-plotly-plot .legendtext", has_text="interests").first.wait_for()
+    page.locator("#map .legendtext", has_text="interests").first.wait_for()
     page.locator("#draw-map").scroll_into_view_if_needed()
 
 
 def training(page: Page) -> None:
-    """A short training of the towers: its estimate, and its curves."""
-    page.locator("#train").click()
-    page.get_by_text("It waits for you").wait_for()
-    page.locator("#begin-training").click()
-    page.get_by_text("Done; choose its run").wait_for()
-    page.get_by_text("rows of its curve").wait_for()
+    """The newest run with its curves; a short training of the towers where there is none."""
+    page.wait_for_timeout(3_000)
+    if not page.get_by_text("rows of its curve").count():
+        page.locator("#train").click()
+        page.get_by_text("It waits for you").wait_for()
+        page.locator("#begin-training").click()
+        page.get_by_text("Done; choose its run").wait_for()
+    page.locator("#curves .legendtext").first.wait_for()
 
 
 def system(page: Page) -> None:
@@ -131,22 +134,24 @@ def main() -> None:
     options.add_argument("--dataset", default="ml-100k")
     options.add_argument("--engine", default="none")
     options.add_argument("--out", type=Path, default=FOLDER)
+    options.add_argument("--tabs", nargs="+", default=list(ROADS), choices=list(ROADS))
+    options.add_argument("--schemes", nargs="+", default=SCHEMES, choices=SCHEMES)
     said = options.parse_args()
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         raise SystemExit("chromium was not found; `make browser` installs it on Debian.")
     with served(said.dataset, said.engine) as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        for scheme in ("light", "dark"):
+        for scheme in said.schemes:
             page = browser.new_page(
                 viewport={"width": 1280, "height": 900}, color_scheme=scheme, device_scale_factor=1
             )
             page.goto(url)
             page.set_default_timeout(WAIT_MS)
             page.locator("#recommend").wait_for()
-            for name, road in ROADS.items():
+            for name in said.tabs:
                 page.get_by_role("tab", name=name).click()
-                road(page)
+                ROADS[name](page)
                 page.wait_for_timeout(1_000)  # until menus are closed and plots are drawn
                 high = min(page.evaluate("document.documentElement.scrollHeight"), HIGHEST)
                 page.screenshot(

@@ -126,7 +126,7 @@ def _map(desk: Desk, dataset: gr.Dropdown) -> None:
             own = item_map.spaces(desk.first.live.tools)
             space = gr.Dropdown(own, value=own[0], label="Vectors of", elem_id="map-space")
         draw = gr.Button("Draw the map", elem_id="draw-map")
-        said, plot = gr.HTML(), gr.Plot(label="Items", visible=False)
+        said, plot = gr.HTML(), gr.Plot(label="Items", visible=False, elem_id="map")
 
     async def drawn(name: str, user_id: str, way: str) -> tuple[str, Any]:
         try:

@@ -52,7 +52,7 @@ def tab(desk: Desk) -> None:
             gr.Markdown("### Runs")
             runs = gr.Dropdown([], value=None, label="Run", elem_id="runs")
             again = gr.Button("Look again", size="sm")
-            plot = gr.Plot(label="Curves", visible=False)
+            plot = gr.Plot(label="Curves", visible=False, elem_id="curves")
             facts = gr.HTML()
             with gr.Accordion("Result and settings", open=False, visible=False) as details:
                 result = gr.JSON(label="Result", visible=False)

@@ -372,7 +372,7 @@ def test_no_tab_has_a_serious_fault_of_accessibility(visit: Any, dark: bool) -> 
             _fill(page, "#catalogue-search", "Paris Spring")
             page.get_by_text("the best first").wait_for()
         if tab == "Training":
-            page.locator(".js-plotly-plot .legendtext").first.wait_for()
+            page.locator("#curves .legendtext").first.wait_for()
         page.wait_for_timeout(300)
         found = _serious(page)
         assert not found, (tab, found)
