@@ -19,7 +19,13 @@ import pytest
 from foretaste.agents.contexts.profile_store import stored_profiles
 from foretaste.agents.online.live import Live
 from foretaste.agents.running import checkpoints
+from foretaste.app.api.config import ApiConfig
+from foretaste.app.api.errors import Refused
+from foretaste.app.api.gate import Gate
+from foretaste.app.api.guard import Guard
+from foretaste.app.api.keys import ApiKey, KeyRing
 from foretaste.app.api.limits import Limits
+from foretaste.app.api.metrics import Metrics
 from foretaste.app.api.shared_limits import SharedLimits, shared_limits
 from foretaste.data.changes import Interaction, Item
 from foretaste.data.errors import ForetasteError, InputError
@@ -193,6 +199,30 @@ def test_a_key_has_one_rate_over_all_servers(state: str) -> None:
     assert one.wait_s("else", 0.01, 3) == 0
     one.close()
     other.close()
+
+
+def test_the_door_asks_the_shared_limits(state: str) -> None:
+    key = ApiKey(name="shop", id="k", sha256="", created=0.0, rate=0.01)
+    doors = [
+        Guard(_nothing, KeyRing(), ApiConfig(), Metrics(Gate(1, 1)), shared=SharedLimits(state))
+        for _ in range(2)
+    ]
+
+    async def through(door: Guard) -> None:
+        async with door._limited(key):
+            pass
+
+    asyncio.run(through(doors[0]))
+    with pytest.raises(Refused) as refused:
+        asyncio.run(through(doors[1]))
+    assert refused.value.status_code == 429
+    for door in doors:
+        assert door.shared is not None
+        door.shared.close()
+
+
+async def _nothing(scope: Any, receive: Any, send: Any) -> None:
+    """An application that nobody reaches."""
 
 
 def test_checkpoints_go_there_too(state: str) -> None:
