@@ -166,7 +166,9 @@ def scale(parts: dict[str, Row]) -> go.Figure:
                 col=column,
             )
     figure.update_xaxes(type="log", tickvals=[1, 4, 16], title_text="times the data")
-    return figure.update_yaxes(type="log").update_layout(title="What more data costs")
+    return figure.update_yaxes(type="log").update_layout(
+        title="What more data costs", legend={"orientation": "h", "y": -0.25}
+    )
 
 
 def _read(path: Path | None) -> Row:
