@@ -11,6 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 
+from foretaste.data.errors import ForetasteError
 from foretaste.data.progress import Meter, note
 from foretaste.finetune.runs import Run, Stop
 
@@ -83,7 +84,7 @@ class Kept(Generic[Far]):
         if state is None:
             return
         tensors, facts = state
-        self.course = type(self.course)(**facts["course"])
+        self.course = _again(self.course, facts)
         self.learner.load(named(tensors, "net."), named(tensors, "adam."), facts["done"])
         self.best = named(tensors, "best.")
         note(f"Going on in epoch {self.course.epoch + 1}, after {self.course.batch} batches of it.")
@@ -146,9 +147,24 @@ def taken_up(run: Run, resume: bool, begin: Begun) -> tuple[Begun, dict[str, Any
     if state is None:
         return begin, {}
     tensors, facts = state
-    course: Any = type(begin)(**facts["course"])
+    course: Any = _again(begin, facts)
     note(f"Going on after step {course.step}.")
     return course, tensors
+
+
+def _again(begin: Begun, facts: dict[str, Any]) -> Begun:
+    """The course that was saved.
+
+    Raises:
+        ForetasteError: another version saved it, whose courses hold other things.
+    """
+    try:
+        return type(begin)(**facts["course"])
+    except (TypeError, KeyError) as error:
+        raise ForetasteError(
+            "The state of this run was saved by another version of Foretaste; run the command "
+            "without --resume to begin anew."
+        ) from error
 
 
 def named(tensors: dict[str, Any], prefix: str) -> dict[str, Any]:

@@ -16,13 +16,13 @@ class FeedbackConfig(BaseModel, frozen=True, extra="forbid"):
     Attributes:
         position: whether the effect of the place is removed.
         popularity: whether the effect of the item's popularity is removed.
-        prior: impressions for which two neighbouring places count as alike.
+        prior: loved items for which two neighbouring places count as alike.
         most: largest weight of a loved item, against a mean of 1.
     """
 
     position: bool = True
     popularity: bool = True
-    prior: float = Field(20.0, ge=0)
+    prior: float = Field(10.0, ge=0)
     most: float = Field(10.0, ge=1)
 
 

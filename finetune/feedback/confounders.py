@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 _STEPS = 50  # of Newton
-_SPREAD = 1.0  # standard deviation of the slope before anything is seen
+_SPREAD = 0.3  # standard deviation of the slope before anything is seen
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def position_effects(pages: Sequence[Sequence[Place]], prior: float) -> Position
 
     Args:
         pages: places from the top.
-        prior: impressions for which two neighbouring places count as alike.
+        prior: loved items for which two neighbouring places count as alike.
 
     >>> swap = {"a": 0.5, "b": 0.5}
     >>> pages = [[Place("a", 1.0, swap), Place("b", 0.0, swap)]] * 3
@@ -84,7 +84,8 @@ def position_effects(pages: Sequence[Sequence[Place]], prior: float) -> Position
                     seen[first, side] += weight
                     count += 1
     mean = paid.sum(axis=1) / np.maximum(seen.sum(axis=1), 1e-12)  # (places - 1,)
-    rates = (paid + prior * mean[:, None]) / np.maximum(seen + prior, 1e-12)
+    alike = (prior / np.maximum(mean, 1e-12))[:, None]  # impressions that bring so many
+    rates = (paid + prior) / np.maximum(seen + alike, 1e-12)
     known = (rates > 0).all(axis=1)
     ratios = np.ones(len(rates))
     ratios[known] = rates[known, 1] / rates[known, 0]
