@@ -51,6 +51,7 @@ def curves(rows: Sequence[dict[str, Any]]) -> Any:
 
     groups = grouped(rows)
     along = next((name for name in _STEPS if rows and name in rows[0]), None)
+    rows = sorted(rows, key=lambda row: row.get(along, 0)) if along else rows
     steps = [row.get(along, place) if along else place for place, row in enumerate(rows)]
     figure = make_subplots(
         rows=max(len(groups), 1),

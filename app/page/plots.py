@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+_LINE, _LETTERS = "rgba(128, 128, 128, 0.3)", "#7f7f8a"  # seen on white and on black
+
 
 def on_the_page(figure: Any, height: int, margin: int, legends: bool = True, **layout: Any) -> Any:
     """The plotly figure with the page's look.
@@ -17,11 +19,13 @@ def on_the_page(figure: Any, height: int, margin: int, legends: bool = True, **l
     """
     if legends:
         layout["legend"] = {"orientation": "h"}
+    figure.update_xaxes(gridcolor=_LINE, zerolinecolor=_LINE)
+    figure.update_yaxes(gridcolor=_LINE, zerolinecolor=_LINE)
     return figure.update_layout(
         template="plotly_white",
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": "#71717a"},
+        font={"color": _LETTERS},
         margin={"l": margin, "r": 10, "t": 30, "b": margin},
         height=height,
         **layout,
