@@ -193,3 +193,13 @@ def test_a_command_uses_no_code_right_of_its_room(kind: Kind) -> None:
         if name.startswith("foretaste.") and not name.startswith(own)
     }
     assert rooms <= set(ROOMS[: ROOMS.index(kind.room) + 1])
+
+
+EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").rglob("*.toml"))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_the_examples_are_right_and_begin_with_their_command(path: Path) -> None:
+    told = path.read_text().splitlines()[0].removeprefix("# foretaste run ")
+    assert path.as_posix().endswith(told)
+    assert len(read_pipeline(path).steps) >= 9
