@@ -143,6 +143,8 @@ async def _run(
     async with AsyncExitStack() as stack:
         thread = await _thread(stack, call, dataset.name, depends)
         done = thread is not None and thread.done
+        if done:  # nothing is started, and the result names what answered
+            config, engine = with_shipped(*in_form(config, engine, dataset.name))
         tools = await load(stack, dataset, config, None if done else engine, surroundings)
         if done and engine is not None:
             tools = tools.with_model(NotStarted(engine.model))

@@ -94,3 +94,14 @@ def test_damaged_weights_are_refused(carried: Path) -> None:
     (carried / "adapter_model.safetensors").write_bytes(b"other")
     with pytest.raises(ModelError, match="damaged"):
         shipped.adapter_folder("films")
+
+
+def test_what_the_package_carries_is_whole_small_and_says_its_terms() -> None:
+    carried = [row for row in shipped.adapter_list() if row["shipped"]]
+    assert carried
+    for row in carried:
+        folder = shipped.shipped_folder() / row["name"]
+        shipped.intact(folder)
+        assert row["bytes"] <= 8_000_000
+        assert "GroupLens" in (folder / "card.md").read_text("utf-8")
+        assert row["base"] == MODEL
