@@ -2,8 +2,9 @@
 
 Every scenario is tried in turn, one moment after the other, so that a suite that runs out of time has
 tried all of them alike. FAULT_TRIALS (50) bounds the moments of one scenario, FAULT_SECONDS (780) the
-trials after preparing, FAULT_JOBS (processors, at most 4) how many trials run at once, FAULT_SEED (0) the moments, FAULT_ONLY=word,word chooses
-scenarios by their names. The last line of standard output is a JSON object of all trials together.
+trials after preparing, FAULT_JOBS (processors, at most 4) how many run at once, FAULT_SEED (0) the
+moments; FAULT_ONLY=word,word chooses scenarios by their names. The last line of standard output is a
+JSON object of all trials together.
 """
 
 from __future__ import annotations
