@@ -88,7 +88,7 @@ def visitor(url: str, dataset: str, number: int, user: str) -> tuple[float, bool
     """Seconds until a visitor's items stand there, and whether they are of that visitor's user."""
     start = time.perf_counter()
     path = "gradio_api/call/recommend_page"
-    rules = [[], [], None, None, [], [], False, False, "hierarchical"]
+    rules = [[], [], "", "", [], [], False, False, "hierarchical"]
     fields = [dataset, "A user", user, [], "", 8, "", "", "", "", *rules]
     with httpx.Client(base_url=url, timeout=LONG_MS / 1000, trust_env=False) as client:
         sent = client.post(path, json={"data": fields, "session_hash": f"visitor{number}"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -33,8 +34,8 @@ class Fields:
     trend: str | None
     categories: list[str] | None
     attributes: list[str] | None
-    low: float | None
-    high: float | None
+    low: str | None
+    high: str | None
     allow: list[str] | None
     deny: list[str] | None
     again: bool
@@ -75,13 +76,13 @@ class Fields:
 
         Raises:
             ValidationError: the lowest price is above the highest.
-            InputError: an attribute that is not NAME: VALUE.
+            InputError: an attribute that is not NAME: VALUE, or a price that is no number.
         """
         return ItemFilter(
             categories=tuple(self.categories or ()),
             attributes=_pairs(self.attributes or ()),
-            price_min=self.low,
-            price_max=self.high,
+            price_min=_price(self.low),
+            price_max=_price(self.high),
             allow=tuple(self.allow) if self.allow else None,
             deny=tuple(self.deny or ()),
         )
@@ -112,6 +113,20 @@ def _pairs(attributes: Iterable[str]) -> dict[str, tuple[str, ...]]:
             raise InputError(f"An attribute is written as NAME: VALUE, not {one!r}.")
         found[name] = (*found.get(name, ()), value)
     return found
+
+
+def _price(field: str | None) -> float | None:
+    """The price that was written; None for none."""
+    written = _said(field)
+    if not written:
+        return None
+    try:
+        price = float(written)
+    except ValueError as error:
+        raise InputError(f"A price such as 9.50 was expected, not {written!r}.") from error
+    if not math.isfinite(price):
+        raise InputError(f"A price such as 9.50 was expected, not {written!r}.")
+    return price
 
 
 def _said(field: str | None) -> str:

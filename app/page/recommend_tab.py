@@ -144,7 +144,7 @@ def _rules(desk: Desk, dataset: gr.Dropdown) -> tuple[Any, ...]:
     with gr.Accordion("Filters and the way to the tags", open=False):
         named = _named(desk.first.live.tools.dataset)
         with gr.Row():
-            low, high = gr.Number(**named[2]), gr.Number(**named[3])
+            low, high = gr.Textbox(**named[2]), gr.Textbox(**named[3])
         ids = {"multiselect": True, "allow_custom_value": True}
         categories = gr.Dropdown(**named[0], multiselect=True)
         attributes = gr.Dropdown(**named[1], **ids)
@@ -173,7 +173,7 @@ def _named(dataset: Dataset) -> tuple[dict[str, Any], ...]:
     categories, attributes = finding.categories(dataset), finding.attributes(dataset)
     span = finding.prices(dataset)
     told = f" (here {span[0]:,.2f} to {span[1]:,.2f})" if span else ""
-    price: dict[str, Any] = {"value": None, "visible": span is not None}
+    price: dict[str, Any] = {"value": "", "visible": span is not None, "max_length": 20}
     return (
         {"choices": categories, "value": [], "label": "Only these categories"},
         {

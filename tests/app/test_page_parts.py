@@ -65,13 +65,17 @@ def _fields(**changed: Any) -> Fields:
 
 
 def test_filters_come_from_their_fields(films: Dataset) -> None:
-    made = _fields(low=3, high=8, attributes=["studio: North"], deny=["love-2"]).request()
+    made = _fields(low="3", high=" 8 ", attributes=["studio: North"], deny=["love-2"]).request()
     rows = np.flatnonzero(made.filters.mask(films.items))
     assert [films.item_ids[row] for row in rows] == ["space-4", "love-4"]
     assert _fields(allow=["odd-1"]).request().filters.mask(films.items).sum() == 1
     assert _fields(allow=[]).request().filters.is_empty
     with pytest.raises(InputError, match="price_min 4 is above price_max 2"):
-        _fields(low=4, high=2).request()
+        _fields(low="4", high="2").request()
+    for wrong in ("cheap", "nan", "1e999"):
+        with pytest.raises(InputError, match="A price such as"):
+            _fields(low=wrong).request()
+    assert _fields(low="", high=" ").request().filters.is_empty  # as an opened form sends them
     with pytest.raises(InputError, match="NAME: VALUE, not 'North'"):
         _fields(attributes=["North"]).request()
 
