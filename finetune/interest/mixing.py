@@ -28,7 +28,7 @@ from foretaste.serving.rules.words import item_words
 FOLDS = 5
 HIDDEN = 16  # numbers inside a network
 CANDIDATES = 100  # of a person
-UNSEEN = 10  # of them kept for items without events
+UNSEEN = 0  # of them kept for items without events: no gain has been measured yet
 CASES = 20_000  # validation people who are asked
 WEIGHED = 4_000  # of them choose the weight of the model beside the rule
 EPOCHS = 30

@@ -38,6 +38,13 @@ def test_ease_refuses_a_catalogue_that_no_inverse_fits() -> None:
         fit_ease(Histories.from_lists([[0]]), 1, 0.0)
 
 
+def test_ease_leaves_the_order_of_histories_alone() -> None:
+    lists = [[2, 0, 1, 2], [1, 0]]
+    histories = Histories.from_lists(lists)
+    fit_ease(histories, 3, 1.0).scores(histories)
+    assert [one.tolist() for one in histories] == lists
+
+
 @pytest.mark.parametrize("best", LAMBDAS)
 def test_validation_chooses_the_weight_of_ease(
     best: float, monkeypatch: pytest.MonkeyPatch

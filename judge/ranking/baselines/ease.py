@@ -122,7 +122,8 @@ def _held(histories: Histories, items: int) -> sp.csr_matrix:
     """(n, items) float32, 1 where a history holds an item."""
     ones = np.ones(len(histories.rows), dtype=np.float32)
     shape = (len(histories), items)
-    held = sp.csr_matrix((ones, histories.rows, histories.offsets), shape=shape)
+    given = (ones, histories.rows, histories.offsets)
+    held = sp.csr_matrix(given, shape=shape, copy=True)  # what follows sorts in place
     held.sum_duplicates()
     held.data[:] = 1
     return held
