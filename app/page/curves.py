@@ -74,4 +74,5 @@ def curves(rows: Sequence[dict[str, Any]]) -> Any:
         top = figure.layout["yaxis" if line == 1 else f"yaxis{line}"].domain[1]
         figure.update_layout({legend: {"y": top, "yanchor": "top", "x": 1.01, "xanchor": "left"}})
     figure.update_xaxes(title_text=along or "row", row=max(len(groups), 1), col=1)
-    return on_the_page(figure, _HEIGHT * max(len(groups), 1) + 40, 40, legends=False)
+    height = _HEIGHT * max(len(groups), 1) + 40
+    return on_the_page(figure, height, 40, legends=False, showlegend=True)

@@ -266,6 +266,7 @@ def test_two_ways_are_compared_on_a_sample(visit: Any) -> None:
     for name in ("First", "Second"):
         page.get_by_label(f"{name}: who answers").click()
         page.get_by_role("option", name="grounded, without a model").click()
+        page.get_by_role("option").first.wait_for(state="hidden")
     page.locator("#compare").click()
     page.get_by_text("1 of 1 people are compared").wait_for()  # ann alone has three events
     assert page.get_by_role("columnheader", name="95 % interval").is_visible()
