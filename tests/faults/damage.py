@@ -83,7 +83,7 @@ def _damage(path: Path, draw: random.Random) -> str:
     """Turn a bit, cut the end off, or write zeros; says what was done."""
     held = bytearray(path.read_bytes())
     kind = draw.choice(("bit", "cut", "zeros"))
-    place = draw.randrange(len(held))
+    place = draw.randrange(max(1, len(held) - 1))  # the last line's end alone is no damage
     if kind == "bit":
         held[place] ^= 1 << draw.randrange(8)
     elif kind == "cut":

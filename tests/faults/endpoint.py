@@ -79,7 +79,8 @@ def _handler(kind: str, pause_s: float) -> type[BaseHTTPRequestHandler]:
 def _reply(to: BaseHTTPRequestHandler, kind: str, number: int, body: dict[str, Any]) -> None:
     """The number-th answer of an endpoint of this kind."""
     if kind == "closing":
-        to.connection.close()
+        to.close_connection = True  # else the open files of the socket keep it open
+        to.connection.shutdown(socket.SHUT_RDWR)
     elif kind == "failing":
         _send(to, b'{"error": {"message": "the engine fell over"}}', status=500)
     elif kind == "lying":
