@@ -7,6 +7,7 @@ how far it came, in one file that is replaced whole), `curve.json` and `result.j
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import resource
@@ -18,9 +19,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from foretaste.data.errors import ForetasteError, InputError
 from foretaste.data.files import read_json, replacing, safe_name, subfolder, write_json
@@ -79,11 +81,41 @@ class Estimate:
         confirmed("Begin?")
 
 
+class _Held:
+    """The lock on a run's folder: let go with the last `Run` that has it, or with the process."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        self._file = (folder.parent / f".{folder.name}.lock").open("w")
+        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+_HELD: WeakValueDictionary[Path, _Held] = WeakValueDictionary()  # of this process
+
+
+def _hold(folder: Path) -> _Held:
+    """The lock of a run's folder, this process's own if it has it already.
+
+    Raises:
+        InputError: another process has it.
+    """
+    held = _HELD.get(folder)
+    if held is None:
+        try:
+            held = _HELD[folder] = _Held(folder)
+        except BlockingIOError as error:
+            raise InputError(
+                f"Another training of these very settings is under way in {folder}; wait for it."
+            ) from error
+    return held
+
+
 @dataclass(frozen=True)
 class Run:
-    """One training's folder."""
+    """One training's folder, and the lock on it of the process that trains."""
 
     folder: Path
+    held: _Held | None = field(default=None, repr=False, compare=False)
 
     def save_state(self, tensors: dict[str, Any], facts: dict[str, Any]) -> None:
         """Replace the state as a whole; a kill in between leaves the one before.
@@ -152,10 +184,10 @@ def open_run(kind: str, name: str, settings: dict[str, Any], resume: bool) -> Ru
         resume: go on where an earlier try stopped.
 
     Raises:
-        InputError: there is nothing to resume.
+        InputError: there is nothing to resume, or another process trains there.
     """
-    run = Run(run_folder(kind, name, settings))
-    folder = run.folder
+    folder = run_folder(kind, name, settings)
+    run = Run(folder, _hold(folder))
     begun = (folder / STATE).exists() or run.finished() is not None
     if resume and not begun:
         raise InputError(
