@@ -293,5 +293,7 @@ def test_the_environment_names_the_kind_and_the_place(
         assert open_index(shop, embedder).search(asked, 1).rows.tolist() == [[2]]
     assert len(list((tmp_path / "a store").rglob("items_*.lance"))) == 1
     monkeypatch.setenv("FORETASTE_INDEX", "hnsw")
-    with pytest.raises(InputError, match="should be exact, ivf, lance, qdrant or unset, not 'hnsw'"):
+    with pytest.raises(
+        InputError, match="should be exact, ivf, lance, qdrant or unset, not 'hnsw'"
+    ):
         open_index(shop, embedder)
