@@ -24,13 +24,13 @@ from foretaste.finetune.grpo.config import GrpoConfig
 from foretaste.finetune.grpo.scoring import Leaves, Question
 from foretaste.finetune.grpo.train import Job, prepare, questions
 from foretaste.finetune.grpo.train import train as reinforce
-from foretaste.finetune.language_model import adapter_record, load_base, with_adapter
+from foretaste.finetune.language_model import load_base, with_adapter
 from foretaste.finetune.reward.config import RewardConfig
 from foretaste.finetune.reward.train import train as distil
 from foretaste.finetune.runs import Run, open_run, peak_mb
 from foretaste.finetune.sft.export import export_to
 from foretaste.judge.objects import Case, Judgement, Tier
-from foretaste.serving.shipped import adapter_folder
+from foretaste.serving.shipped import adapter_folder, record_of
 
 KIND = "flywheel"
 GENERAL = 0.25  # share of the catalogue that a tag may match before it says too little
@@ -85,7 +85,7 @@ def flywheel(
         InputError: no adapter, or too few people.
     """
     safe_name(out)
-    dataset, record = load_dataset(name), adapter_record(adapter_folder(adapter))
+    dataset, record = load_dataset(name), record_of(adapter_folder(adapter))
     settings = {
         "adapter": record.get("sha256", adapter),
         "data": dataset.info.fingerprint,
@@ -179,7 +179,7 @@ def _going_on(step: Callable[[bool], dict[str, Any]]) -> dict[str, Any]:
 def _job(wheel: Wheel, adapter: str) -> Job:
     """An adapter, ready to answer."""
     folder = adapter_folder(adapter)
-    base = load_base(wheel.grpo.base or adapter_record(folder)["base"])
+    base = load_base(wheel.grpo.base or record_of(folder)["base"])
     return prepare(wheel.grpo, with_adapter(base, folder), wheel.tools, None)
 
 

@@ -15,8 +15,8 @@ import torch
 from pydantic import BaseModel, Field
 from torch.nn import functional
 
-from foretaste.data.errors import ForetasteError, ModelError
-from foretaste.data.files import read_json, replacing, write_json
+from foretaste.data.errors import ModelError
+from foretaste.data.files import replacing, write_json
 from foretaste.serving.adapters import SETTINGS, WEIGHTS
 from foretaste.serving.arithmetic import fast_bfloat16
 from foretaste.serving.shipped import RECORD
@@ -250,21 +250,6 @@ def export_adapter(loaded: Loaded, folder: Path, about: dict[str, Any]) -> str:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     write_json(folder / RECORD, about | {"base": loaded.name, "sha256": digest})
     return digest
-
-
-def adapter_record(folder: Path) -> dict[str, Any]:
-    """What an adapter says about itself; empty for one that was not made here.
-
-    Raises:
-        ForetasteError: the record is damaged.
-    """
-    path = folder / RECORD
-    if not path.is_file():
-        return {}
-    record = read_json(path)
-    if not isinstance(record, dict):
-        raise ForetasteError(f"{path} should hold a JSON object; export the adapter again.")
-    return record
 
 
 def _plain(value: Any) -> Any:

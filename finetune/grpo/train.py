@@ -38,7 +38,6 @@ from foretaste.finetune.grpo.scoring import (
 from foretaste.finetune.grpo.trainer import build, one_pass
 from foretaste.finetune.language_model import (
     Loaded,
-    adapter_record,
     export_adapter,
     load_base,
     load_lora_state,
@@ -51,7 +50,7 @@ from foretaste.finetune.states import taken_up
 from foretaste.judge.ranking.bootstrap import interval, resampled_means
 from foretaste.serving.adapters import check_adapter
 from foretaste.serving.reward import RewardModel, context_of, reward_folder
-from foretaste.serving.shipped import adapter_folder
+from foretaste.serving.shipped import adapter_folder, record_of
 
 KIND = "grpo"
 _MAX_RANK = 256
@@ -137,7 +136,7 @@ def train(
     safe_name(out)
     torch.set_num_threads(config.threads)
     folder = adapter_folder(adapter)
-    record, dataset = adapter_record(folder), load_dataset(name)
+    record, dataset = record_of(folder), load_dataset(name)
     given = reward_folder(name) if aligner is None else aligner
     rewards = given.name if isinstance(given, Path) else ""
     settings = {

@@ -9,11 +9,10 @@ from typing import Any
 
 from foretaste.data.errors import InputError
 from foretaste.data.files import new_folder, read_json, replacing
-from foretaste.finetune.language_model import adapter_record
 from foretaste.finetune.sft.card import card_text
 from foretaste.serving.adapters import check_adapter
 from foretaste.serving.merged import JOINT, merge
-from foretaste.serving.shipped import adapter_folder
+from foretaste.serving.shipped import adapter_folder, record_of
 from foretaste.serving.store import model_folder
 
 _MAX_RANK = 256
@@ -37,7 +36,7 @@ def export_to(adapter: str, out: Path, figures: Sequence[Path] = ()) -> dict[str
     for path in files:
         with replacing(out / path.name) as part:
             shutil.copyfile(path, part)
-    record = adapter_record(folder)
+    record = record_of(folder)
     with replacing(out / CARD) as part:
         part.write_text(card_text(out.name, record, [read_json(path) for path in figures]), "utf-8")
     return {
@@ -63,7 +62,7 @@ def merge_adapter(adapter: str, out: Path) -> dict[str, Any]:
         raise InputError(f"{out} exists already; name a new folder.")
     folder = adapter_folder(adapter)
     check_adapter(folder, _MAX_RANK)
-    base = adapter_record(folder).get("base")
+    base = record_of(folder).get("base")
     if not base:
         raise InputError(f"The adapter in {folder} does not say which model it was trained on.")
     with new_folder(out.absolute()) as part:
