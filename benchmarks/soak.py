@@ -4,7 +4,8 @@
 
 Starts `foretaste serve` in a process of its own and asks it without a pause, a few clients at once, for
 the same people in the same order again and again; some answers are followed by a thumb and an
-interaction. Memory and open files are read every few seconds, of the API and of its engine apart. The
+interaction. With `--busy 0.4` each client rests after an answer, so that it waits for one in two fifths
+of its time, and something else can use the machine. Memory and open files are read every few seconds, of the API and of its engine apart. The
 first tenth warms up and does not count. Prints one JSON object; exit code 1 when something grew:
 
 * resident memory of the API or of the engine, by a robust line through it, by more than 5 %
@@ -42,6 +43,16 @@ SPARE_FILES = 8
 STOP_S = 60.0
 
 
+@dataclass(frozen=True)
+class Crowd:
+    """Who asks: these people, by so many clients at once, for so long, each busy for a share of it."""
+
+    people: Sequence[str]
+    clients: int
+    seconds: float
+    busy: float
+
+
 @dataclass
 class Seen:
     """What was measured: (second, value) pairs."""
@@ -60,9 +71,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3600.0)
     parser.add_argument("--clients", type=int, default=2)
     parser.add_argument("--people", type=int, default=50, help="who are asked for, in turn")
+    parser.add_argument("--busy", type=float, default=1.0, help="share of a client's time, 0 to 1")
     parser.add_argument("--engine", default="vllm", help="as of `foretaste serve`")
     parser.add_argument("--set", dest="setting", action="append", default=[])
     options = parser.parse_args()
+    if not 0 < options.busy <= 1:
+        raise SystemExit(f"--busy expects a share above 0 and up to 1, not {options.busy}.")
     people = load_dataset(options.dataset).user_ids[: options.people]
     command = [sys.executable, "-P", "-c", "from foretaste.app.cli import main; main()", "serve"]
     command += ["--dataset", options.dataset, "--engine", options.engine]
@@ -75,7 +89,8 @@ def main() -> None:
             url = server.stdout.readline().strip() if server.stdout else ""
             if not url:
                 raise SystemExit("The server did not start; `foretaste serve` says why.")
-            seen = asyncio.run(soaked(url, server.pid, people, options.clients, options.seconds))
+            crowd = Crowd(people, options.clients, options.seconds, options.busy)
+            seen = asyncio.run(soaked(url, server.pid, crowd))
         finally:
             server.terminate()
             with suppress(subprocess.TimeoutExpired):
@@ -86,20 +101,20 @@ def main() -> None:
     sys.exit(0 if made["steady"] else 1)
 
 
-async def soaked(url: str, pid: int, people: Sequence[str], clients: int, seconds: float) -> Seen:
-    """Ask for so many seconds, and look at the processes meanwhile."""
+async def soaked(url: str, pid: int, crowd: Crowd) -> Seen:
+    """Ask until time is over, and look at the processes meanwhile."""
     seen, begun = Seen(), time.monotonic()
     async with httpx.AsyncClient(base_url=url, timeout=300, trust_env=False) as http:
         work = [
-            asyncio.create_task(_client(http, people[number::clients], seen, begun, seconds))
-            for number in range(clients)
+            asyncio.create_task(_client(http, number, crowd, seen, begun))
+            for number in range(crowd.clients)
         ]
         told = begun
         while not all(one.done() for one in work):
             _look(pid, seen, time.monotonic() - begun)
             if time.monotonic() - told > 60:
                 told = time.monotonic()
-                left = seconds - (told - begun)
+                left = crowd.seconds - (told - begun)
                 note = f"{len(seen.latency)} answers, {len(seen.faults)} faults, {left:.0f} s left"
                 print(note, file=sys.stderr, flush=True)
             await asyncio.sleep(LOOK_S)
@@ -108,21 +123,23 @@ async def soaked(url: str, pid: int, people: Sequence[str], clients: int, second
 
 
 async def _client(
-    http: httpx.AsyncClient, people: Sequence[str], seen: Seen, begun: float, seconds: float
+    http: httpx.AsyncClient, number: int, crowd: Crowd, seen: Seen, begun: float
 ) -> None:
     """One client: the same people in the same order until time is over."""
-    turn = 0
-    while time.monotonic() - begun < seconds:
+    people, turn = crowd.people[number :: crowd.clients], 0
+    while time.monotonic() - begun < crowd.seconds:
         user = people[turn % len(people)]
         start = time.monotonic()
         made = await _post(http, "recommendations", {"user_id": user, "n": PAGE, "seed": 0}, seen)
-        seen.latency.append((start - begun, time.monotonic() - start))
+        took = time.monotonic() - start
+        seen.latency.append((start - begun, took))
         if made is not None and turn % 5 == 0:
             item = made["recommendations"][0]["item_id"]
             thumb = {"request_id": made["request_id"], "item_id": item, "thumb": "up"}
             await _post(http, "feedback", {"feedback": [thumb]}, seen)
             event = {"user_id": f"visitor-{turn % 100}", "item_id": item, "event": "view"}
             await _post(http, "interactions", {"interactions": [event]}, seen)
+        await asyncio.sleep(took * (1 / crowd.busy - 1))
         turn += 1
 
 
