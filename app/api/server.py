@@ -162,18 +162,26 @@ def _application(serving: Serving, service: Service, ring: KeyRing) -> Any:
 def beside(serving: Serving, service: Service, name: str) -> Service:
     """The service of another data set behind the same engine; slow, and safe in a thread.
 
+    Its agents ask as the engine was started: with the shipped adapter it holds, and with entities in
+    the form, and through the adaptor, that it reads.
+
+    Args:
+        serving: the options of the server.
+        service: of the data set that the engine was started with.
+        name: of the other data set.
+
     Raises:
         ForetasteError: there is no such data set, or it is served by another process.
     """
-    agents = override(AgentsConfig(), "agents", serving.settings)
+    agents, config = service.live.tools.config, service.config
     tools = load_tools(
         load_dataset(name),
         agents,
         surroundings=surroundings_of(serving),
         profiles=stored_profiles(name) if agents.profile else None,
     )
-    live = Live(tools.with_model(service.engine.model), open_ledger(name))
-    return Service(live, service.engine, service.config)
+    live = Live(tools.with_model(service.engine.model), open_ledger(name), config.vectors)
+    return Service(live, service.engine, config)
 
 
 def uvicorn_config(app: Any) -> uvicorn.Config:
