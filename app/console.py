@@ -25,6 +25,17 @@ JsonOption = Annotated[
 DatasetOption = Annotated[
     str, typer.Option("--dataset", metavar="NAME", help="An imported data set (`data list`).")
 ]
+EngineOption = Annotated[
+    str, typer.Option(help="vllm (a child process), transformers (in this process), or none.")
+]
+ModelOption = Annotated[
+    str, typer.Option(help="bundled:NAME, a folder, a hub id, or the endpoint's model name.")
+]
+EndpointOption = Annotated[
+    str | None, typer.Option(help="URL of an OpenAI-compatible API to use instead.")
+]
+#: The language model that is asked when none is named.
+MODEL = "bundled:smollm2-135m-instruct"
 
 
 #: What the machine refuses → what to do about it.

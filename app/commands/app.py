@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from foretaste.app.console import say
+from foretaste.app.console import MODEL, EndpointOption, EngineOption, ModelOption, say
 
 
 def app(
@@ -15,15 +15,9 @@ def app(
         str | None,
         typer.Option(metavar="NAME", help="Data set to begin with (default: the first imported)."),
     ] = None,
-    engine: Annotated[
-        str, typer.Option(help="vllm (a child process), transformers (in this process), or none.")
-    ] = "vllm",
-    model: Annotated[
-        str, typer.Option(help="bundled:NAME, a folder, a hub id, or the endpoint's model name.")
-    ] = "bundled:smollm2-135m-instruct",
-    endpoint: Annotated[
-        str | None, typer.Option(help="URL of an OpenAI-compatible API to use as the engine.")
-    ] = None,
+    engine: EngineOption = "vllm",
+    model: ModelOption = MODEL,
+    endpoint: EndpointOption = None,
     host: Annotated[
         str, typer.Option(help="Address to listen on; others than this machine's need --auth.")
     ] = "127.0.0.1",

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from foretaste.app.console import JsonOption, emit, say
+from foretaste.app.console import MODEL, EndpointOption, JsonOption, ModelOption, emit, say
 
 group = typer.Typer(help="Judge answers, and the judge itself.", no_args_is_help=True)
 
@@ -49,12 +49,6 @@ SpreadOption = Annotated[
         "(this process) or ray (spread over a cluster)."
     ),
 ]
-ModelOption = Annotated[
-    str, typer.Option(help="bundled:NAME, a folder, a hub id, or the endpoint's model name.")
-]
-EndpointOption = Annotated[
-    str | None, typer.Option(help="URL of an OpenAI-compatible API to use instead.")
-]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -67,7 +61,6 @@ PriceOption = Annotated[
     typer.Option(metavar="IN,OUT", help="Price of a million tokens read and written."),
 ]
 SeedOption = Annotated[int, typer.Option(help="Of sampling and of the intervals.")]
-_MODEL = "bundled:smollm2-135m-instruct"
 
 
 @group.callback()
@@ -100,7 +93,7 @@ def run(
         str | None,
         typer.Option(help="With --engine local or ray: vllm (if unset) or transformers."),
     ] = None,
-    model: ModelOption = _MODEL,
+    model: ModelOption = MODEL,
     endpoint: EndpointOption = None,
     setting: SetOption = None,
     concurrency: ConcurrencyOption = 16,
@@ -160,7 +153,7 @@ def pairwise(
     segment: SegmentOption = None,
     dataset: RecordsOption = None,
     engine: EngineOption = "vllm",
-    model: ModelOption = _MODEL,
+    model: ModelOption = MODEL,
     endpoint: EndpointOption = None,
     setting: SetOption = None,
     concurrency: ConcurrencyOption = 16,

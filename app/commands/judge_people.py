@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from foretaste.app.console import JsonOption, emit, say
+from foretaste.app.console import MODEL, JsonOption, emit, say
 
 if TYPE_CHECKING:
     from foretaste.app.agreement import LabelsCall
@@ -155,7 +155,7 @@ def agree(
     setting: SetOption = None,
     rubric: RubricOption = "item",
     engine: EngineOption = "vllm",
-    model: ModelOption = "bundled:smollm2-135m-instruct",
+    model: ModelOption = MODEL,
     endpoint: EndpointOption = None,
     seed: SeedOption = 0,
     json_target: JsonOption = None,

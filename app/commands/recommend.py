@@ -8,7 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
-from foretaste.app.console import DatasetOption, JsonOption, emit, say
+from foretaste.app.console import (
+    MODEL,
+    DatasetOption,
+    EndpointOption,
+    JsonOption,
+    ModelOption,
+    emit,
+    say,
+)
 
 UserOption = Annotated[str | None, typer.Option(help="A user of the data set.")]
 HistoryOption = Annotated[
@@ -30,12 +38,6 @@ EngineOption = Annotated[
         help="vllm (a child process), transformers (in this process), or none; with --all also "
         "local (users in this process) or ray (users spread over a cluster)."
     ),
-]
-ModelOption = Annotated[
-    str, typer.Option(help="bundled:NAME, a folder, a hub id, or the endpoint's model name.")
-]
-EndpointOption = Annotated[
-    str | None, typer.Option(help="URL of an OpenAI-compatible API to use instead.")
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -97,7 +99,7 @@ def recommend(
     deny: DenyOption = None,
     consumed: ConsumedOption = False,
     engine: EngineOption = "vllm",
-    model: ModelOption = "bundled:smollm2-135m-instruct",
+    model: ModelOption = MODEL,
     endpoint: EndpointOption = None,
     setting: SetOption = None,
     mode: ModeOption = "hierarchical",

@@ -9,7 +9,15 @@ from typing import Annotated
 
 import typer
 
-from foretaste.app.console import JsonOption, emit, say
+from foretaste.app.console import (
+    MODEL,
+    EndpointOption,
+    EngineOption,
+    JsonOption,
+    ModelOption,
+    emit,
+    say,
+)
 
 _LOOK_SECONDS = 1.0
 
@@ -24,15 +32,9 @@ def serve(
     dataset: Annotated[
         str | None, typer.Option(metavar="NAME", help="An imported data set (`data list`).")
     ] = None,
-    engine: Annotated[
-        str, typer.Option(help="vllm (a child process), transformers (in this process), or none.")
-    ] = "vllm",
-    model: Annotated[
-        str, typer.Option(help="bundled:NAME, a folder, a hub id, or the endpoint's model name.")
-    ] = "bundled:smollm2-135m-instruct",
-    endpoint: Annotated[
-        str | None, typer.Option(help="URL of an OpenAI-compatible API to use as the engine.")
-    ] = None,
+    engine: EngineOption = "vllm",
+    model: ModelOption = MODEL,
+    endpoint: EndpointOption = None,
     engine_only: Annotated[
         bool, typer.Option("--engine-only", help="Start vLLM alone, without the API.")
     ] = False,
@@ -130,7 +132,7 @@ def batch(
     target: Annotated[Path, typer.Argument(metavar="OUT.JSONL", help="Results, appended.")],
     model: Annotated[
         str, typer.Option(help="Engine's model; the model of requests that name none.")
-    ] = "bundled:smollm2-135m-instruct",
+    ] = MODEL,
     endpoint: Annotated[
         str | None, typer.Option(help="URL of an OpenAI-compatible API to send them to.")
     ] = None,
