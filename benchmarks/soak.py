@@ -12,6 +12,9 @@ first tenth warms up and does not count. Prints one JSON object; exit code 1 whe
 * open files of either, above what they were after warming up (and 8 more)
 * median latency, of the last third against the first, by more than 10 %
 * any answer that failed
+
+Beside the latency stand the processor seconds of an answer, API and engine together, of both thirds: on a
+machine that does other work meanwhile they tell whether the latency or the machine drifted.
 """
 
 from __future__ import annotations
@@ -60,6 +63,7 @@ class Seen:
     latency: list[tuple[float, float]] = field(default_factory=list)
     memory: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     files: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    processor: list[tuple[float, float]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
 
@@ -157,10 +161,12 @@ async def _post(http: httpx.AsyncClient, path: str, body: Any, seen: Seen) -> An
 
 
 def _look(pid: int, seen: Seen, at: float) -> None:
-    """Read memory and open files of the API, and of everything that it started together."""
+    """Read memory, open files and processor time of the API, and of all that it started together."""
     try:
         api = psutil.Process(pid)
         groups = {"api": [api], "engine": api.children(recursive=True)}
+        times = [one.cpu_times() for processes in groups.values() for one in processes]
+        seen.processor.append((at, sum(one.user + one.system for one in times)))
         for name, processes in groups.items():
             if processes:
                 memory = sum(one.memory_info().rss for one in processes) / 1e6
@@ -201,10 +207,11 @@ def figures(seen: Seen, seconds: float) -> dict[str, Any]:
         steady &= risen <= GROWTH * size and grown <= SPARE_FILES
     latency = _after(seen.latency, from_s)
     third = len(latency) // 3
-    if not third:
+    if third < 2:
         return made | {"steady": False, "why": "too few answers to compare"}
     first, last = (float(np.median(part[:, 1])) for part in (latency[:third], latency[-third:]))
     drift = last / first - 1
+    made["processor_s"] = _processor(seen, [latency[:third, 0], latency[-third:, 0]])
     made["latency_s"] = {
         "median_first_third": round(first, 3),
         "median_last_third": round(last, 3),
@@ -212,6 +219,15 @@ def figures(seen: Seen, seconds: float) -> dict[str, Any]:
         "drift": round(drift, 3),
     }
     return made | {"steady": bool(steady and drift <= DRIFT)}
+
+
+def _processor(seen: Seen, parts: Sequence[np.ndarray[Any, Any]]) -> dict[str, float]:
+    """Processor seconds of an answer in two parts of the run, each (n,) seconds at which one was asked."""
+    at, spent = np.array(seen.processor, dtype=float).T  # (looks,), (looks,)
+    first, last = (
+        float(np.ptp(np.interp(part[[0, -1]], at, spent)) / (len(part) - 1)) for part in parts
+    )
+    return {"first_third": round(first, 2), "last_third": round(last, 2)}
 
 
 def _after(pairs: list[tuple[float, float]], from_s: float) -> np.ndarray[Any, Any]:
