@@ -135,6 +135,13 @@ class Dataset:
         return Histories(self._event_rows, offsets, self._signals(runs))
 
     @cached_property
+    def chosen(self) -> NDArray[np.bool_]:
+        """(items,) bool, whether anybody did anything with an item."""
+        found = np.zeros(len(self.item_ids), dtype=bool)
+        found[self.histories.rows] = True
+        return found
+
+    @cached_property
     def times(self) -> NDArray[np.int64]:
         """(events,) seconds of each event of `histories`."""
         return self._events["timestamp"].to_numpy().astype(np.int64)

@@ -174,7 +174,7 @@ def _was_chosen(tools: Tools, row: int) -> bool:
     """Whether anybody did anything with an item before the data set was imported."""
     dataset = tools.dataset
     imported = dataset.base if isinstance(dataset, LiveDataset) else dataset
-    return bool((imported.histories.rows == row).any())
+    return row < len(imported.chosen) and bool(imported.chosen[row])
 
 
 def _shared(tools: Tools, row: int, near: int | None) -> tuple[str, ...]:

@@ -223,6 +223,9 @@ def test_nobody_is_said_to_have_chosen_what_nobody_chose(tools: Tools) -> None:
     ]
     kinds = [one.kind for one in facts_of(tools, reader, page)]
     assert kinds == ["people", "near"], "bob chose the one, nobody the other"
+    held = {one for one in tools.dataset.interactions["item_id"] if one is not None}
+    chosen = zip(tools.dataset.item_ids, tools.dataset.chosen.tolist(), strict=True)
+    assert {item_id for item_id, one in chosen if one} == held
 
 
 def test_the_season_is_named_where_the_item_names_it(tools: Tools) -> None:
