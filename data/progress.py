@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import (
@@ -53,7 +54,7 @@ class Meter:
         spent = now - self._start
         line = f"{self.label}: {amount(self.done, self.unit)}"
         if self.total:
-            left = spent * (self.total - self.done) / self.done if self.done else float("nan")
+            left = time_left(self.done, self.total, self.unit, spent)
             line += f" of {amount(self.total, self.unit)}, {left:.0f} s left"
         print(f"{line} ({spent:.0f} s)", file=sys.stderr, flush=True)
 
@@ -81,7 +82,8 @@ def meter(label: str, total: float | None = None, unit: str = "") -> Iterator[Me
     Args:
         label: what is being done, for people.
         total: units in all, or None when unknown.
-        unit: `"B"` for bytes (shown as MB), or the plural of what is counted.
+        unit: `"B"` for bytes (shown as MB), `"s"` for seconds that the work is expected to take, or
+            the plural of what is counted.
     """
     if not sys.stderr.isatty():
         print(
@@ -142,6 +144,25 @@ def amount(value: float, unit: str) -> str:
     return f"{value:,.0f} {unit}".rstrip()
 
 
+def time_left(done: float, total: float, unit: str, spent: float) -> float:
+    """Seconds until all is done: at the pace so far, or what is missing where seconds are counted.
+
+    A part of a plan that needed none of its time says nothing about the pace of the others.
+
+    Args:
+        done: units that are done.
+        total: units in all.
+        unit: of both, as `meter` takes it.
+        spent: seconds since the beginning.
+
+    >>> time_left(25, 100, "items", 10), time_left(100, 900, "s", 5)
+    (30.0, 800)
+    """
+    if unit == "s":
+        return max(total - done, 0)
+    return spent * (total - done) / done if done else float("nan")
+
+
 class _AmountColumn(ProgressColumn):
     """`12.0 MB of 98.4 MB`, for work counted in bytes."""
 
@@ -151,9 +172,19 @@ class _AmountColumn(ProgressColumn):
         return Text(f"{amount(task.completed, 'B')}{whole}")
 
 
+class _PlannedLeftColumn(ProgressColumn):
+    """`0:12:30`, for work whose plan is in seconds."""
+
+    def render(self, task: Task) -> Text:
+        """The text beside the bar of one task."""
+        left = time_left(task.completed, task.total or 0.0, "s", 0.0)
+        return Text(str(timedelta(seconds=round(left))), style="progress.remaining")
+
+
 def _columns(total: float | None, unit: str) -> list[ProgressColumn]:
     columns: list[ProgressColumn] = [SpinnerColumn(), TextColumn("{task.description}")]
     if total is None:
         return [*columns, TimeElapsedColumn()]
     size: ProgressColumn = _AmountColumn() if unit == "B" else MofNCompleteColumn()
-    return [*columns, BarColumn(bar_width=30), size, TimeElapsedColumn(), TimeRemainingColumn()]
+    left: ProgressColumn = _PlannedLeftColumn() if unit == "s" else TimeRemainingColumn()
+    return [*columns, BarColumn(bar_width=30), size, TimeElapsedColumn(), left]
