@@ -111,8 +111,8 @@ def yamllint() -> Faults:
 
 
 def compose_lint() -> Faults:
-    """Security of the compose file; what it counts as high or worse is a fault."""
-    return _said("compose-lint", str(HERE / "compose.yaml"))
+    """Security of the compose files; what it counts as high or worse is a fault."""
+    return _said("compose-lint", *map(str, sorted(HERE.glob("compose*.yaml"))))
 
 
 def checkov() -> Faults:
