@@ -6,10 +6,10 @@ nearest groups, then the float32 vectors of the best `_AGAIN` times k rows, so s
 What LanceDB holds in memory is bounded by a share of what was free when the index was opened.
 
 A filter is a mask of rows, which LanceDB cannot take. Three ways, each giving k whenever k are
-allowed: up to `_NARROW` allowed rows are read and compared one by one; otherwise the search is made
-deeper by the share that is allowed and forbidden rows are passed over; where that is dearer than
-naming the rows, or comes back short, the rows are named in a condition that is applied inside the
-search. What each costs: docs/log.md, "LanceDB behind the item index".
+allowed: up to `outside.NARROW` allowed rows are read and compared one by one; otherwise the search
+is made deeper by the share that is allowed and forbidden rows are passed over; where that is dearer
+than naming the rows, or comes back short, the rows are named in a condition that is applied inside
+the search. What each costs: docs/log.md, "LanceDB behind the item index".
 """
 
 from __future__ import annotations
@@ -32,13 +32,9 @@ from numpy.typing import NDArray
 
 from foretaste.data.errors import ForetasteError, InputError
 from foretaste.data.progress import meter
-from foretaste.serving.index.base import (
-    Catalogued,
-    Hits,
-    IndexInfo,
-    as_vectors,
-)
-from foretaste.serving.index.calibration import DEPTH, Truth, choose_probes
+from foretaste.serving.index.base import IndexInfo, as_vectors
+from foretaste.serving.index.calibration import Truth
+from foretaste.serving.index.outside import OutsideIndex, Rows
 from foretaste.serving.index.saved import write_saved
 
 _GROUPED_FROM = 2_000  # items; fewer are compared one by one
@@ -46,13 +42,12 @@ _PROBES = (8, 16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768)
 _TRAIN_PER_GROUP, _ROUNDS = 64, 10  # of k-means
 _AGAIN = 2  # times k rows are compared again in float32
 _DEEPER = 2  # times as deep as the allowed share asks for, because shares differ around a query
-_NARROW = 2_000  # allowed rows that are all read and compared
 _CACHE_SHARE = 0.25  # of the free memory, for what LanceDB keeps of its groups
 _SMALLEST_CACHE = 64 << 20  # bytes
 _WHERE_FILE, _TABLE_FOLDER = "where.json", "lance"
 
 
-class LanceIndex(Catalogued):
+class LanceIndex(OutsideIndex):
     """n vectors in a LanceDB table. Build it with `build`; it is searched from many threads.
 
     Args:
@@ -114,7 +109,8 @@ class LanceIndex(Catalogued):
         with _writing(uri), meter(f"Item index: {groups} groups of {info.items:,} items"):
             _group(table, groups)
         index = cls(info, item_ids, uri, name)
-        index._calibrate(groups, truth)
+        tried = (*(probes for probes in _PROBES if probes < groups), groups)
+        index._calibrate(tried, truth, f"of {groups} groups")
         return index
 
     @classmethod
@@ -122,37 +118,6 @@ class LanceIndex(Catalogued):
         """The index that `save` left in `place`."""
         where = json.loads((place / _WHERE_FILE).read_text(encoding="utf-8"))
         return cls(info, item_ids, where["uri"] or str(place / _TABLE_FOLDER), where["name"])
-
-    def vectors_of(self, rows: Sequence[int]) -> NDArray[np.float32]:
-        """(n, d) float32, the vectors of these items, read from the table."""
-        wanted, places = np.unique(np.asarray(rows, dtype=np.int64), return_inverse=True)
-        return self._vectors(wanted)[places]
-
-    def search(
-        self, queries: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None = None
-    ) -> Hits:
-        """The k items with the largest inner product, of those that are allowed (see `base`).
-
-        Raises:
-            ForetasteError: the table cannot be read any more.
-        """
-        checked = self._checked(queries, k, allowed)
-        if allowed is not None and allowed.all():
-            allowed = None
-        everything = np.arange(self._info.items) if allowed is None else np.flatnonzero(allowed)
-        hits = Hits(
-            np.full((len(checked), k), -1, dtype=np.int32),
-            np.full((len(checked), k), -np.inf, dtype=np.float32),
-        )
-        if len(everything) <= max(_NARROW, k):
-            vectors = self._vectors(everything)
-            for place, query in enumerate(checked):
-                _fill(hits, place, everything, vectors @ query)
-            return hits
-        for place, query in enumerate(checked):
-            near = np.sort(self._near(query, k, allowed, len(everything)))
-            _fill(hits, place, near, self._vectors(near) @ query)
-        return hits
 
     def save(self, folder: Path) -> None:
         """Keep it in `folder`, replacing what an earlier save left there in one step.
@@ -181,27 +146,14 @@ class LanceIndex(Catalogued):
                 with _writing(self._uri):
                     _connected(self._uri).drop_table(where["name"], ignore_missing=True)
 
-    def _calibrate(self, groups: int, truth: Truth) -> None:
-        """Find out how many groups to look into, and the recall that this gives."""
-        bare = self._info
-
-        def probing(probes: int, asked: NDArray[np.float32]) -> NDArray[np.int32]:
-            self._info = bare.model_copy(update={"probes": probes})
-            return self.search(asked, DEPTH).rows
-
-        tried = (*(probes for probes in _PROBES if probes < groups), groups)
-        with meter("Item index: recall") as progress:
-            probes, recall = choose_probes(tried, probing, truth)
-            progress.say(f"{recall:.4f} with {probes} of {groups} groups")
-        found = {"probes": probes, "recall": round(recall, 4)}
-        self._info = bare.model_copy(update=found)
-
     def _near(
-        self,
-        query: NDArray[np.float32],
-        k: int,
-        allowed: NDArray[np.bool_] | None,
-        possible: int,
+        self, query: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None, possible: int
+    ) -> tuple[Rows, NDArray[np.float32]]:
+        near = np.sort(self._by_codes(query, k, allowed, possible))
+        return near, self._vectors(near) @ query
+
+    def _by_codes(
+        self, query: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None, possible: int
     ) -> NDArray[np.int32]:
         """At least k allowed rows close to one query, by their 8-bit numbers."""
         depth = _AGAIN * k
@@ -234,8 +186,7 @@ class LanceIndex(Catalogued):
                 break
         return rows
 
-    def _vectors(self, rows: NDArray[np.int64] | NDArray[np.int32]) -> NDArray[np.float32]:
-        """(m, d) float32, the vectors of these rows, which must rise."""
+    def _vectors(self, rows: Rows) -> NDArray[np.float32]:
         if not len(rows):
             return np.zeros((0, self._info.dimension), dtype=np.float32)
         with _reading(self._uri):
@@ -294,15 +245,6 @@ def _condition(allowed: NDArray[np.bool_], possible: int) -> str:
     if possible <= len(allowed) - possible:
         return f"row IN ({','.join(map(str, np.flatnonzero(allowed).tolist()))})"
     return f"row NOT IN ({','.join(map(str, np.flatnonzero(~allowed).tolist()))})"
-
-
-def _fill(
-    hits: Hits, place: int, rows: NDArray[np.int64] | NDArray[np.int32], scores: NDArray[np.float32]
-) -> None:
-    """Put the best of these rows into the hits of one query, best first."""
-    k = hits.rows.shape[1]
-    order = np.argsort(-scores, kind="stable")[:k]
-    hits.rows[place, : len(order)], hits.scores[place, : len(order)] = rows[order], scores[order]
 
 
 def _connected(uri: str) -> Any:

@@ -4,9 +4,9 @@ Vectors are sent in batches and never stand in memory together. Qdrant parts the
 their row, searches all shards at once and merges what they find; its graph is approximate, so the
 `ef` of a search is chosen, and its recall told, as for the other kinds (`calibration.py`).
 
-A filter is a mask of rows. Up to `_NARROW` allowed rows are read and compared one by one; otherwise the
-search is made deeper by the share that is allowed; where that is too deep, or comes back short, the
-rows are named in a condition that Qdrant applies inside the search.
+A filter is a mask of rows. Up to `outside.NARROW` allowed rows are read and compared one by one;
+otherwise the search is made deeper by the share that is allowed; where that is too deep, or comes
+back short, the rows are named in a condition that Qdrant applies inside the search.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from numpy.typing import NDArray
 
 from foretaste.data.errors import ForetasteError, InputError
 from foretaste.data.progress import meter
-from foretaste.serving.index.base import Catalogued, Hits, IndexInfo, as_vectors
-from foretaste.serving.index.calibration import DEPTH, Truth, choose_probes
+from foretaste.serving.index.base import IndexInfo, as_vectors
+from foretaste.serving.index.calibration import Truth
+from foretaste.serving.index.outside import OutsideIndex, Rows
 from foretaste.serving.index.saved import write_saved
 
 KEY, SHARDS = "FORETASTE_INDEX_KEY", "FORETASTE_INDEX_SHARDS"
 _EF = (128, 256, 512, 1024)  # candidates that a search of the graph keeps
-_NARROW = 2_000  # allowed rows that are all read and compared
 _DEEPER = 2  # times as deep as the allowed share asks for, because shares differ around a query
 _DEEPEST = 10_000  # hits of one search
 _TOGETHER = 1_000  # vectors sent or read at once
@@ -38,7 +38,7 @@ _TIMEOUT_S = 60
 _WHERE_FILE = "where.json"
 
 
-class QdrantIndex(Catalogued):
+class QdrantIndex(OutsideIndex):
     """n vectors in a Qdrant collection. Build it with `build`; it is searched from many threads.
 
     Args:
@@ -109,7 +109,7 @@ class QdrantIndex(Catalogued):
                 f"One vector an item was expected: {len(item_ids)} items, {start} vectors."
             )
         index = cls(info, item_ids, uri, name)
-        index._calibrate(truth)
+        index._calibrate(_EF, truth, "candidates kept (ef)")
         return index
 
     @classmethod
@@ -117,40 +117,6 @@ class QdrantIndex(Catalogued):
         """The index that `save` left in `place`."""
         where = json.loads((place / _WHERE_FILE).read_text(encoding="utf-8"))
         return cls(info, item_ids, where["uri"], where["name"])
-
-    def vectors_of(self, rows: Sequence[int]) -> NDArray[np.float32]:
-        """(n, d) float32, the vectors of these items, read from the collection."""
-        wanted, places = np.unique(np.asarray(rows, dtype=np.int64), return_inverse=True)
-        return self._vectors(wanted)[places]
-
-    def search(
-        self, queries: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None = None
-    ) -> Hits:
-        """The k items with the largest inner product, of those that are allowed (see `base`).
-
-        Raises:
-            ForetasteError: the server does not answer any more.
-        """
-        checked = self._checked(queries, k, allowed)
-        if allowed is not None and allowed.all():
-            allowed = None
-        everything = np.arange(self._info.items) if allowed is None else np.flatnonzero(allowed)
-        hits = Hits(
-            np.full((len(checked), k), -1, dtype=np.int32),
-            np.full((len(checked), k), -np.inf, dtype=np.float32),
-        )
-        narrow = None
-        if len(everything) <= max(_NARROW, k):
-            narrow = self._vectors(everything)
-        for place, query in enumerate(checked):
-            if narrow is not None:
-                rows, scores = everything, narrow @ query
-            else:
-                rows, scores = self._near(query, k, allowed, len(everything))
-            order = np.argsort(-scores, kind="stable")[:k]
-            hits.rows[place, : len(order)] = rows[order]
-            hits.scores[place, : len(order)] = scores[order]
-        return hits
 
     def save(self, folder: Path) -> None:
         """Keep its address in `folder`, in one step; the collection of an earlier save is dropped."""
@@ -166,23 +132,9 @@ class QdrantIndex(Catalogued):
                 with _asking(self._uri):
                     self._client.delete_collection(where["name"])
 
-    def _calibrate(self, truth: Truth) -> None:
-        """Find out how wide to search, and the recall that this gives."""
-        bare = self._info
-
-        def probing(probes: int, asked: NDArray[np.float32]) -> NDArray[np.int32]:
-            self._info = bare.model_copy(update={"probes": probes})
-            return self.search(asked, DEPTH).rows
-
-        with meter("Item index: recall") as progress:
-            probes, recall = choose_probes(_EF, probing, truth)
-            progress.say(f"{recall:.4f} with ef {probes}")
-        self._info = bare.model_copy(update={"probes": probes, "recall": round(recall, 4)})
-
     def _near(
         self, query: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None, possible: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """(m,) allowed rows near one query and their scores, at least k of them."""
+    ) -> tuple[Rows, NDArray[np.float32]]:
         if allowed is None:
             return self._asked(query, k)
         deeper = int(np.ceil(_DEEPER * k * self._info.items / possible))
@@ -211,8 +163,7 @@ class QdrantIndex(Catalogued):
         rows = np.asarray([point.id for point in found], dtype=np.int64)
         return rows, np.asarray([point.score for point in found], dtype=np.float32)
 
-    def _vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """(m, d) float32, the vectors of these rows."""
+    def _vectors(self, rows: Rows) -> NDArray[np.float32]:
         out = np.zeros((len(rows), self._info.dimension), dtype=np.float32)
         place_of = {int(row): place for place, row in enumerate(rows)}
         for first in range(0, len(rows), _TOGETHER):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from foretaste.data.errors import ForetasteError, IndexMismatch, InputError
-from foretaste.serving.index import lance
+from foretaste.serving.index import outside
 from foretaste.serving.index.base import IndexInfo
 from foretaste.serving.index.calibration import TARGET_RECALL
 from foretaste.serving.index.exact import ExactIndex
@@ -144,7 +144,7 @@ def test_k_are_given_whenever_k_are_allowed(
     scattered = random.random(ITEMS) < share
     together = np.arange(ITEMS) // 100 == random.integers(60)  # one cluster, likely a far one
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lance, "_NARROW", narrow)
+        patch.setattr(outside, "NARROW", narrow)
         for allowed in (scattered, together, ~together, scattered & together):
             found, truth = ours.search(far, k, allowed), exact.search(far, k, allowed)
             rows = found.rows[0][found.rows[0] >= 0]

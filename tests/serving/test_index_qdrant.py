@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from foretaste.data.errors import ForetasteError, InputError
-from foretaste.serving.index import qdrant
+from foretaste.serving.index import outside, qdrant
 from foretaste.serving.index.base import IndexInfo
 from foretaste.serving.index.exact import ExactIndex
 from foretaste.serving.index.opened import load_index, open_index
@@ -71,7 +71,7 @@ def pair(server: Any) -> Iterator[tuple[QdrantIndex, ExactIndex]]:
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(qdrant, "connected", lambda uri: server)
-        patch.setattr(qdrant, "_NARROW", 20)
+        patch.setattr(outside, "NARROW", 20)
         patch.setattr(qdrant, "_DEEPEST", 60)
         ids = [str(row) for row in range(300)]
         ours = QdrantIndex.build(info(300, 8), ids, [vectors], vectors[:20] + 0.1, URI)
