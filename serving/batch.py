@@ -94,7 +94,7 @@ Results = Appended[bool]
 
 def results(path: Path) -> AbstractContextManager[Results]:
     """The output file for the block; it remembers of every `custom_id` whether it succeeded."""
-    return appended(path, "custom_id", lambda line: line["error"] is None)
+    return appended(path, "custom_id", lambda line: line["error"] is None, plain=True)
 
 
 async def run_batch(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from foretaste.data.appended import AlteredError, altered, read_line
 from foretaste.data.errors import InputError
 from foretaste.data.readers import FAULT, ROW, open_table, readable
 
@@ -39,7 +40,7 @@ def lines_of(path: Path) -> Iterator[tuple[int, Row]]:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
-                    yield number, _object(path, line, f"line {number}")
+                    yield number, _object(path, line, number)
     except OSError as error:
         raise _unreadable(path, error) from error
 
@@ -68,13 +69,15 @@ def _table(path: Path) -> Iterator[tuple[int, Row]]:
                 yield number, row
 
 
-def _object(path: Path, text: bytes, where: str) -> Row:
+def _object(path: Path, text: bytes, number: int) -> Row:
     try:
-        held = json.loads(text)
+        held = read_line(text)
+    except AlteredError as error:
+        raise altered(path, number) from error
     except ValueError as error:
-        raise InputError(f"{path.name}, {where}, is not valid JSON ({error}).") from error
+        raise InputError(f"{path.name}, line {number}, is not valid JSON ({error}).") from error
     if not isinstance(held, dict):
-        raise InputError(f"{path.name}, {where}: one JSON object a line was expected.")
+        raise InputError(f"{path.name}, line {number}: one JSON object a line was expected.")
     return held
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from foretaste.data.appended import AlteredError, altered, read_line
 from foretaste.data.errors import DataError, InputError
 from foretaste.data.files import replacing
 from foretaste.judge.people.agree import Outcome, Protocol, draws, folds_of
@@ -43,12 +44,14 @@ def read_run(path: Path) -> dict[str, float]:
     if not path.is_file():
         raise InputError(f"A saved run was expected at {path} and none is there.")
     found: dict[str, float] = {}
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
-                row = json.loads(line)
+                row = read_line(line)
                 score = row["score"]
                 found[str(row["id"])] = float("nan") if score is None else float(score)
+            except AlteredError as error:
+                raise altered(path, number) from error
             except (ValueError, KeyError, TypeError) as error:
                 raise DataError(
                     f"{path}, line {number}, should be a JSON object with id and score; a run of "
