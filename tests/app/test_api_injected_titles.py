@@ -26,6 +26,9 @@ TITLES = [
     for line in (Path(__file__).parent / "injected_titles.txt").read_text().splitlines()
 ]
 PLAIN = "Quiet Harbour (1990)"
+#: In relevance: the hostile item may stand a little higher or lower in a channel, as under any other
+#: title, and those it passes then stand one place lower or higher there.
+_MOVED = 0.001
 _LINES = (  # how the lines of an explainer's prompt begin
     "<data>",
     "Style: ",
@@ -132,24 +135,27 @@ def test_among_the_candidates_it_moves_nobody_and_speaks_for_nobody(
 def test_over_many_runs_a_title_changes_nothing_but_its_own_place(films_over: Any) -> None:
     runs = int(os.environ.get("INJECTION_RUNS", "12"))
     users, plain = ("ann", "bob", "cat"), films_over("odd-1", PLAIN)
-    kept: dict[tuple[str, int], list[str]] = {}
+    kept: dict[tuple[str, int], dict[str, float]] = {}
     for number in range(runs):
         title = TITLES[number % len(TITLES)]
         user, n = users[number // len(TITLES) % len(users)], 3 + number % 7
-
-        def page(tools: Any, asked: Request, title: str = title) -> list[str]:
-            chat = ScriptedChat(lambda ask: {"nothing": "useful"})
-            made = asyncio.run(recommend(tools.with_model(chat), asked))
-            return [one["item_id"] for one in made["recommendations"]]
-
         asked = Request(user_id=user, n=n)
         if (user, n) not in kept:
-            kept[user, n] = page(plain, asked)
-        before = [one for one in kept[user, n] if one != "odd-1"]
-        after = [one for one in page(films_over("odd-1", title), asked) if one != "odd-1"]
-        shared = min(len(before), len(after))  # a page holds n, with or without the hostile item
-        assert after[:shared] == before[:shared], (user, n, title)
+            kept[user, n] = _scores(plain, asked)
+        before, after = kept[user, n], _scores(films_over("odd-1", title), asked)
+        held = min(len(before), len(after))  # a page holds n, with or without the hostile item
         assert abs(len(before) - len(after)) <= 1
+        assert set(list(after)[:held]) == set(list(before)[:held]), (user, n, title)
+        moved = max(abs(after[one] - before[one]) for one in after if one in before)
+        assert moved <= _MOVED, (user, n, title, moved)
+
+
+def _scores(tools: Any, asked: Request) -> dict[str, float]:
+    """The relevance of each item of the page, in its order, without the hostile item."""
+    chat = ScriptedChat(lambda ask: {"nothing": "useful"})
+    made = asyncio.run(recommend(tools.with_model(chat), asked))
+    page = made["recommendations"]
+    return {one["item_id"]: one["score"] for one in page if one["item_id"] != "odd-1"}
 
 
 class Obedient(ScriptedChat):
