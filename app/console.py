@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from foretaste.data.errors import ForetasteError
+from foretaste.data.errors import ForetasteError, InputError
 from foretaste.data.progress import note
 
 JsonOption = Annotated[
@@ -78,6 +78,21 @@ def one_sentence() -> Iterator[None]:
     except KeyboardInterrupt as error:
         say("foretaste: stopped.")
         raise SystemExit(130) from error
+
+
+def numbers_of(option: str, written: str) -> tuple[int, ...]:
+    """The whole numbers from 1 on that an option names, with commas between them.
+
+    >>> numbers_of("--sizes", "100, 2000")
+    (100, 2000)
+
+    Raises:
+        InputError: something else was written.
+    """
+    parts = [part.strip() for part in written.split(",")]
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise InputError(f"{option} expects numbers with commas, from 1 on, not {written!r}.")
+    return tuple(map(int, parts))
 
 
 def emit(value: dict[str, Any], target: str | None) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from foretaste.app.console import JsonOption, emit, say
+from foretaste.app.console import JsonOption, emit, numbers_of, say
 
 group = typer.Typer(help="Measure speed, and the agents.", no_args_is_help=True)
 
@@ -45,11 +45,7 @@ def serving(
     `overhead` puts a model that answers at once in the place of the language model.
     """
     from foretaste.app.benching.serving import PARTS, Bench, run
-    from foretaste.data.errors import InputError
 
-    sizes = index_items.split(",")
-    if not all(size.isdigit() for size in sizes):
-        raise InputError(f"--index-items expects numbers with commas, not {index_items!r}.")
     figures = run(
         Bench(
             dataset=dataset,
@@ -57,7 +53,7 @@ def serving(
             users=users,
             sequential=sequential,
             requests=requests,
-            index_items=tuple(int(size) for size in sizes),
+            index_items=numbers_of("--index-items", index_items),
             settings=tuple(setting or ()),
         )
     )

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from foretaste.app.console import JsonOption, emit, say
+from foretaste.app.console import JsonOption, emit, numbers_of, say
 
 
 def hybrid(
@@ -42,11 +42,7 @@ def hybrid(
     docs/hybrid.md defines the figures. With --json FILE they are written whenever a part is done.
     """
     from foretaste.app.benching.hybrid import PARTS, Bench, run
-    from foretaste.data.errors import InputError
 
-    lengths = histories.split(",")
-    if not all(length.isdigit() and int(length) > 0 for length in lengths):
-        raise InputError(f"--histories expects numbers with commas, not {histories!r}.")
     figures = run(
         Bench(
             dataset=dataset,
@@ -54,7 +50,7 @@ def hybrid(
             users=users,
             timed=timed,
             questions=questions,
-            histories=tuple(int(length) for length in lengths),
+            histories=numbers_of("--histories", histories),
             repeats=repeats,
             adapter=adapter,
             seed=seed,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from foretaste.app.console import JsonOption, emit, say
+from foretaste.app.console import JsonOption, emit, numbers_of, say
 
 
 def scale(
@@ -47,9 +47,6 @@ def scale(
     from foretaste.data.settings import groups_known
 
     groups_known(setting or (), ("interest",))
-    wanted = sizes.split(",")
-    if not all(size.isdigit() for size in wanted):
-        raise InputError(f"--sizes expects numbers with commas, not {sizes!r}.")
     file = None if json_target in (None, "-") else json_target
     if resume and file is None:
         raise InputError("--resume goes on with a file of figures; give it as --json FILE.")
@@ -57,7 +54,7 @@ def scale(
         Bench(
             dataset=dataset,
             parts=tuple(only.split(",")) if only else PARTS,
-            sizes=tuple(int(size) for size in wanted),
+            sizes=numbers_of("--sizes", sizes),
             users=users,
             items=items,
             preset=preset,

@@ -7,7 +7,8 @@ import os
 
 import pytest
 
-from foretaste.app.console import one_sentence
+from foretaste.app.console import numbers_of, one_sentence
+from foretaste.data.errors import InputError
 
 
 @pytest.mark.parametrize(
@@ -37,3 +38,10 @@ def test_a_fault_of_ours_keeps_its_traceback() -> None:
         raise FileNotFoundError(errno.ENOENT, "nothing there", "/somewhere")
     with pytest.raises(KeyError), one_sentence():
         raise KeyError("ours")
+
+
+@pytest.mark.parametrize("written", ["", "1,x", "0", "-3", "1,,2", "²"])
+def test_numbers_of_an_option(written: str) -> None:
+    assert numbers_of("--sizes", "100, 2000") == (100, 2000)
+    with pytest.raises(InputError, match="--sizes expects numbers with commas"):
+        numbers_of("--sizes", written)
