@@ -123,8 +123,7 @@ def expect(step: Step, known: Sequence[Timing]) -> tuple[Spent | None, str]:
             return one.spent, "recorded"
     if same:
         return _scaled(same[-1].spent, size / same[-1].size), "scaled"
-    command, options = " ".join(step.command.words), step.command.options
-    row = _stated().get(f"{command} {options.get('preset', '')}".strip())
+    row = _stated().get(_form(step))
     if row is None:
         return None, "unknown"
     figures = Spent(
@@ -135,6 +134,13 @@ def expect(step: Step, known: Sequence[Timing]) -> tuple[Spent | None, str]:
     )
     grows = size / row["interactions"] if size and row["interactions"] else 1.0
     return _scaled(figures, max(grows, _LEAST)), "stated"
+
+
+def _form(step: Step) -> str:
+    """The command with what decides most about its time: `finetune sft cpu`, `recommend --all`."""
+    options = step.command.options
+    everybody = "--all" if options.get("everybody") else ""
+    return " ".join([*step.command.words, str(options.get("preset") or everybody)]).strip()
 
 
 def size_read(step: Step) -> int:

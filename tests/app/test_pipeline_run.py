@@ -202,7 +202,9 @@ def test_a_training_is_resumed_only_when_this_step_left_something(shop: Path, ho
 def test_what_a_step_will_take_is_recorded_scaled_or_stated(shop: Path) -> None:
     import_dataset("shop", find_files(shop.parent / "data"), ImportOptions())
     towers = '[steps.towers]\ncommand = "finetune towers"\ndataset = "shop"\npreset = "smoke"\n'
-    shop.write_text(PIPELINE + towers)
+    page = '[steps.page]\ncommand = "recommend"\ndataset = "shop"\nengine = "none"\nuser = "u1"\n'
+    pages = page.replace("page", "pages").replace('user = "u1"', 'all = true\nout = "{run}/pages"')
+    shop.write_text(PIPELINE + towers + page + pages)
     pipeline = read_pipeline(shop)
     step = pipeline.step("describe")
     line, spent = tuple(step.command.line()), Spent(seconds=9, cpu_s=8, peak_mb=70, disk_mb=1)
@@ -210,6 +212,8 @@ def test_what_a_step_will_take_is_recorded_scaled_or_stated(shop: Path) -> None:
     grown, source = expect(step, [Timing(line=line, size=30, spent=spent)])
     assert (source, grown and grown.seconds, grown and grown.peak_mb) == ("scaled", 0.9, 70)
     assert expect(pipeline.step("towers"), [])[1] == "stated"
+    found = [expect(pipeline.step(name), [])[0] for name in ("page", "pages")]
+    assert [one.seconds for one in found if one] == [20, 22]  # the least is a fifth of 110
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"step": 1}'])
