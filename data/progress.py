@@ -54,8 +54,9 @@ class Meter:
         spent = now - self._start
         line = f"{self.label}: {amount(self.done, self.unit)}"
         if self.total:
-            left = time_left(self.done, self.total, self.unit, spent)
-            line += f" of {amount(self.total, self.unit)}, {left:.0f} s left"
+            left = f"{time_left(self.done, self.total, self.unit, spent):.0f} s left"
+            late = self.unit == "s" and self.done >= self.total < spent
+            line += f" of {amount(self.total, self.unit)}, {'longer than usual' if late else left}"
         print(f"{line} ({spent:.0f} s)", file=sys.stderr, flush=True)
 
 
