@@ -52,6 +52,25 @@ def schema_of(dataset: str) -> str:
     return f"{name[: _LONGEST_NAME - 17]}_{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
+@contextmanager
+def library_for(setting: str) -> Iterator[None]:
+    """Turn a missing library of Postgres, imported in the block, into one sentence.
+
+    Args:
+        setting: that names the database.
+
+    Raises:
+        InputError: it is missing.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise InputError(
+            f"{setting} names a Postgres database, but its library is missing; "
+            "install foretaste[postgres]."
+        ) from error
+
+
 class Database:
     """One connection, made again when it was lost. Many threads may use it, one at a time.
 
@@ -72,13 +91,8 @@ class Database:
     def __init__(
         self, address: str, schema: str, tables: str, last: str, origin: str = "foretaste"
     ) -> None:
-        try:
+        with library_for(SETTING):
             import psycopg
-        except ImportError as error:
-            raise InputError(
-                f"{SETTING} names a Postgres database, but its library is missing; "
-                "install foretaste[postgres]."
-            ) from error
         self._library, self._guard = psycopg, threading.RLock()
         self._address, self._schema, self._origin = address, schema, origin
         self._tables, self._last = tables, last

@@ -39,7 +39,7 @@ from foretaste.agents.wording import prompting
 from foretaste.data.dataset import Dataset
 from foretaste.data.errors import ForetasteError, InputError
 from foretaste.data.files import home, safe_name, subfolder
-from foretaste.data.postgres import state_address
+from foretaste.data.postgres import library_for, state_address
 
 SETTING = "FORETASTE_CHECKPOINTS"
 KEPT_RUNS, KEPT_DAYS = 50, 7.0
@@ -313,14 +313,9 @@ async def _in_sqlite(path: Path) -> AsyncGenerator[AsyncSqliteSaver]:
 @asynccontextmanager
 async def _in_postgres(address: str) -> AsyncGenerator[Any]:
     """A saver in a Postgres database, its tables made when missing."""
-    try:
+    with library_for(SETTING):
         import psycopg
         from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-    except ImportError as error:
-        raise InputError(
-            f"{SETTING} names a Postgres database, but its library is missing; "
-            "install foretaste[postgres]."
-        ) from error
     try:
         async with AsyncPostgresSaver.from_conn_string(address, serde=serializer()) as saver:
             await saver.setup()
