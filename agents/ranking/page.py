@@ -137,6 +137,7 @@ class _Caps:
 
     @classmethod
     def of(cls, n: int, settings: PageSettings) -> _Caps:
+        """Of a page of n places: each share of it, rounded down, and one place at least."""
         shares = {"category": settings.category_cap, "persona": settings.persona_cap}
         return cls({kind: max(1, int(share * n + 1e-9)) for kind, share in shares.items()})
 

@@ -114,6 +114,7 @@ class _State:
 
     @classmethod
     def of(cls, rule: FittedRule, material: Material) -> _State:
+        """The rule over copies of its counts, which nothing has changed yet."""
         popular = rule.popular.copy()
         constants = rule.constants
         transitions = None
@@ -124,9 +125,11 @@ class _State:
 
     @property
     def window(self) -> int:
+        """Events around a new one whose pairs it changes; 0 without transitions."""
         return self.transitions.followers.window if self.transitions else 0
 
     def learn(self, rows: Sequence[int], place: int) -> None:
+        """Count one more event; arguments as for `LiveRule.learn`."""
         self.popular[rows[place]] += 1
         if self.transitions is not None:
             self.transitions.learn(rows, place)
@@ -153,9 +156,11 @@ class _LiveNeighbours:
 
     @property
     def name(self) -> str:
+        """Of the fitted neighbours."""
         return self.fitted.name
 
     def scores(self, histories: Histories) -> Scores:
+        """(n, items) float32; rows that no event changed are read from the fitted matrix."""
         items = self.fitted.matrix.shape[0]
         weights = recency(histories, items, self.fitted.decay, self.fitted.newest)
         weights.sum_duplicates()
