@@ -66,9 +66,9 @@ def recommended(page: Page, others: Browser, url: str) -> dict[str, float]:
     page.evaluate(CLOCK)
     start = time.perf_counter()
     page.locator("#recommend").click()
-    page.locator(".ft-read h4").first.wait_for()
+    page.locator(".ft-read h2").first.wait_for()
     read = time.perf_counter() - start
-    page.locator(".ft-persona h4, .ft-card h4").first.wait_for()
+    page.locator(".ft-persona h2, .ft-card h2").first.wait_for()
     first = time.perf_counter() - start
     beside, meanwhile = visit(others, url)
     beside.context.close()

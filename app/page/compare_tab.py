@@ -66,7 +66,7 @@ def tab(desk: Desk) -> None:
 
 def _side(name: str, answers: list[str], chosen: str, mode: str) -> list[Any]:
     with gr.Column(min_width=280):
-        gr.Markdown(f"### {name}")
+        gr.Markdown(f"## {name}")
         own = {"allow_custom_value": True}
         return [
             gr.Dropdown(
@@ -140,11 +140,11 @@ def _lists(service: Any, met: list[Met]) -> str:
     parts = []
     shared = set.intersection(*({r["item_id"] for r in x["recommendations"]} for x in one.results))
     for name, result in zip(("First", "Second"), one.results, strict=True):
-        items = "".join(
+        items = pieces.numbered(
             f"<li>{pieces.text(row['title'], 120)}{'' if row['item_id'] in shared else ' ·'}</li>"
             for row in result["recommendations"]
         )
         personas = pieces.chips(persona["name"] for persona in result["personas"])
-        body = f'{personas}<ol style="list-style: decimal; margin-left: 1.4rem">{items}</ol>'
-        parts.append(pieces.box(f"{name}: user {one.user_id}", f"kept out: {held}", body))
+        head = f"{name}: user {one.user_id}"
+        parts.append(pieces.box(head, f"kept out: {held}", personas + items))
     return pieces.boxes(parts) + pieces.note("A point marks what only one of the two lists has.")

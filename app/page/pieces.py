@@ -46,6 +46,11 @@ def chips(texts: Iterable[str], kind: str = "") -> str:
     return f"<ul>{''.join(rows)}</ul>" if rows else ""
 
 
+def numbered(rows: Iterable[str]) -> str:
+    """A numbered list of `<li>` rows, which are HTML already."""
+    return f'<ol class="ft-list">{"".join(rows)}</ol>'
+
+
 def box(title: str, who: str, body: str, kind: str = "") -> str:
     """One agent's work: what it is called, who made it, and what (HTML).
 
@@ -55,7 +60,7 @@ def box(title: str, who: str, body: str, kind: str = "") -> str:
         kind: another class of the box.
     """
     return (
-        f'<section class="ft-box {kind}"><h4>{text(title, 120)}</h4>'
+        f'<section class="ft-box {kind}"><h2>{text(title, 120)}</h2>'
         f'<span class="ft-who">{text(who, 80)}</span>{body}</section>'
     )
 
@@ -112,7 +117,7 @@ def card(number: int, one: Mapping[str, Any], categories: Sequence[str], picture
     """
     found = f"found by {one['channel']}" + (f" for {', '.join(one['tags'])}" if one["tags"] else "")
     return (
-        f'<article class="ft-card">{picture}<div><h4>{number}. {text(one["title"], 160)}</h4>'
+        f'<article class="ft-card">{picture}<div><h2>{number}. {text(one["title"], 160)}</h2>'
         f"{chips(categories[:4])}<p>{text(one['explanation'])}</p>"
         f'<p class="ft-who">{text(found)} · score {one["score"]:.3f}</p>{_breakdown(one)}'
         "</div></article>"

@@ -82,6 +82,7 @@ async def recommended(desk: Desk, session: str, fields: Fields) -> AsyncGenerato
             async for node, made in events:
                 if node == "result":
                     done = Shown(fields.dataset, request, dict(made), view.candidates)
+                    view.page = []  # the cards stand for them
                     yield _summary(done), view.agents(), done, costs(made)
                 else:
                     view.take(node, made)

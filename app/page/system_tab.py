@@ -22,14 +22,14 @@ def tab(desk: Desk) -> None:
     """Build the tab inside the `gr.Blocks` that is open."""
     with gr.Row():
         with gr.Column(min_width=300):
-            gr.Markdown("### This server")
+            gr.Markdown("## This server")
             gr.HTML(lambda: state(desk), every=REFRESH_S)
             with gr.Accordion("Its counters", open=False):
                 gr.HTML(lambda: counters(desk), every=REFRESH_S)
         with gr.Column(min_width=300):
-            gr.Markdown("### Models and adapters")
+            gr.Markdown("## Models and adapters")
             models = gr.HTML()
-            gr.Markdown("### Doctor")
+            gr.Markdown("## Doctor")
             look = gr.Button("Look at this machine", elem_id="doctor")
             findings = gr.HTML(pieces.note("The last check imports vLLM and takes a while."))
     look.click(doctor, None, findings, api_visibility="private", show_progress="hidden")

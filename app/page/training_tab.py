@@ -49,7 +49,7 @@ def tab(desk: Desk) -> None:
         with gr.Column(min_width=280):
             fields, buttons, said = _form(desk)
         with gr.Column(scale=2, min_width=300):
-            gr.Markdown("### Runs")
+            gr.Markdown("## Runs")
             runs = gr.Dropdown([], value=None, label="Run", elem_id="runs")
             again = gr.Button("Look again", size="sm")
             plot = gr.Plot(label="Curves", visible=False, elem_id="curves")
@@ -83,7 +83,7 @@ def tab(desk: Desk) -> None:
 
 
 def _form(desk: Desk) -> tuple[list[Any], tuple[gr.Button, gr.Button, gr.Button], gr.HTML]:
-    gr.Markdown("### Start a training")
+    gr.Markdown("## Start a training")
     dataset = gr.Dropdown(desk.names(), value=desk.names()[0], label="Data set")
     choices = [(told, name) for name, told in RECIPES.items()]
     recipe = gr.Dropdown(choices, value="towers", label="What to train")

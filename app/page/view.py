@@ -6,8 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from foretaste.agents.objects import Candidate, Persona, Tag, UserContext, Verdict
-from foretaste.agents.recommend import STARTED
+from foretaste.agents.objects import (
+    Candidate,
+    Persona,
+    Recommendation,
+    Tag,
+    UserContext,
+    Verdict,
+)
+from foretaste.agents.recommend import EXPLAINED, STARTED
 from foretaste.app.page import pieces
 
 WHO = {"model": "language model", "fallback": "grounded, without the model"}
@@ -38,6 +45,7 @@ class View:
         tags: proposed tags.
         verdicts: the arbiter's word on each.
         candidates: what the channels found.
+        page: the items, while sentences are being written for them.
     """
 
     context: UserContext | None = None
@@ -47,11 +55,16 @@ class View:
     tags: list[Tag] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
     candidates: list[Candidate] = field(default_factory=list)
+    page: list[Recommendation] = field(default_factory=list)
 
     def take(self, node: str, made: Mapping[str, Any]) -> None:
         """Take in one event of `agents.recommend.stream`."""
         if node == STARTED:
             self.working.append((made["node"], made["label"]))
+            return
+        if node == EXPLAINED:
+            final = {one.item_id: one for one in made["recommendations"]}
+            self.page = [final.get(one.item_id, one) for one in self.page]
             return
         ended = {(span.node, span.label) for span in made.get("spans", ())}
         self.working = [one for one in self.working if one not in ended]
@@ -64,6 +77,7 @@ class View:
             self.tags = [*self.tags, *made["tags"]]
         self.verdicts = made.get("verdicts", self.verdicts)
         self.candidates = made.get("candidates", self.candidates)
+        self.page = made.get("page", self.page)
 
     def status(self) -> str:
         """Who works now, as a line that screen readers are told of."""
@@ -75,9 +89,9 @@ class View:
         )
 
     def agents(self) -> str:
-        """What is read, then personas with evidence and tags side by side, and what the arbiter did."""
+        """What is read, personas with evidence and tags side by side, the arbiter, and the items."""
         parts = [self._persona(number, one) for number, one in enumerate(self.personas)]
-        return self._read() + pieces.boxes(parts) + self._arbiter()
+        return self._read() + pieces.boxes(parts) + self._arbiter() + self._items()
 
     def _read(self) -> str:
         """The newest choices, the profile and the day, as the agents are told them."""
@@ -119,6 +133,18 @@ class View:
         head = f"Arbiter: {kept} of {len(self.verdicts)} tags kept"
         listed = pieces.table(("tag", "", "why"), rows)
         return f"<details><summary>{pieces.text(head)}</summary>{listed}</details>"
+
+    def _items(self) -> str:
+        """The items before their cards: titles, and sentences as they come."""
+        if not self.page:
+            return ""
+        rows = [
+            f"<li>{pieces.text(one.title, 160)}"
+            + (f" · {pieces.text(one.explanation)}" if one.explanation else "")
+            + "</li>"
+            for one in self.page
+        ]
+        return pieces.box("Items", "sentences follow", pieces.numbered(rows), "ft-items")
 
 
 def costs(result: Mapping[str, Any]) -> str:

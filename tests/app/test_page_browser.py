@@ -105,7 +105,7 @@ def test_the_agents_show_their_work_the_cost_and_why_something_is_missing(visit:
     page = visit(model=ScriptedChat(lambda ask: {"nothing": "useful"}))
     _recommended(page)
     assert page.locator(".ft-read").get_by_text("3 events").count() == 1
-    assert page.locator(".ft-persona h4").first.inner_text()
+    assert page.locator(".ft-persona h2").first.inner_text()
     assert page.get_by_text("rests on").count() >= 1
     assert page.locator(".ft-card").count() == 8
     assert page.get_by_text("Star Voyage (1980)").first.is_visible()  # evidence of user ann
@@ -152,7 +152,7 @@ def test_filters_hold_and_a_wrong_call_is_one_sentence(visit: Any) -> None:
     page.get_by_role("option", name="studio: North").click()
     page.keyboard.press("Escape")
     _recommended(page)
-    titles = page.locator(".ft-card h4").all_inner_texts()
+    titles = page.locator(".ft-card h2").all_inner_texts()
     assert {title.split(". ", 1)[1] for title in titles} == {
         *("Robot Dawn (2001)", "Two Weddings (1994)", "Autumn Dance (1998)")
     }

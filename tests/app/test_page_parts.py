@@ -17,6 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from foretaste.agents.objects import Recommendation
+from foretaste.agents.recommend import EXPLAINED
 from foretaste.app.api.config import ApiConfig
 from foretaste.app.api.service import Engine, Service
 from foretaste.app.cli import cli
@@ -28,6 +30,7 @@ from foretaste.app.page.desk import Desk, under_way
 from foretaste.app.page.judge_tab import ALL, NEGATIVE, chosen, views
 from foretaste.app.page.sides import BASE, GROUNDED, MODEL, OWN, TEXT, VECTORS, Setting
 from foretaste.app.page.trainings import RECIPES, Wanted
+from foretaste.app.page.view import View
 from foretaste.data.dataset import Dataset
 from foretaste.data.errors import InputError
 from foretaste.judge.batch.saved import Record
@@ -244,3 +247,16 @@ def test_work_ends_when_nobody_listens_any_more(service: Service) -> None:
     asyncio.run(stopped())
     asyncio.run(left())
     assert done == ["ended", "ended"]
+
+
+def test_items_stand_there_before_their_sentences() -> None:
+    ranked = [
+        Recommendation(item_id=one, title=f"<b>{one}</b>", score=1, channel="tags")
+        for one in ("a", "b")
+    ]
+    view = View()
+    view.take("rank", {"page": ranked})
+    assert "‹b›a‹/b›" in view.agents()
+    view.take(EXPLAINED, {"recommendations": [ranked[1].model_copy(update={"explanation": "As."})]})
+    assert [one.explanation for one in view.page] == ["", "As."]
+    assert "‹b›b‹/b› · As." in view.agents()
