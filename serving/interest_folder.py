@@ -9,6 +9,7 @@ from foretaste.serving.published import CURRENT, published
 from foretaste.serving.shipped import shipped_folder
 
 KIND = "interest"  # the folder below home
+MODEL = "model"  # the model of a finished training, in the folder of its run
 
 
 def available(dataset: str) -> bool:
@@ -20,6 +21,11 @@ def folder_of(dataset: str, pointer: str = CURRENT) -> Path | None:
     """The folder of the model that was trained here; else, for what is served, the shipped one."""
     found = published(KIND, dataset, pointer)
     return found if found is not None or pointer != CURRENT else shipped(dataset)
+
+
+def run_model(run: str) -> Path:
+    """The folder of the model that the training of this name made; it need not be there."""
+    return home() / "runs" / KIND / safe_name(run) / MODEL
 
 
 def shipped(dataset: str) -> Path | None:

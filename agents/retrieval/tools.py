@@ -19,6 +19,7 @@ from foretaste.agents.running.once import ReadOnce
 from foretaste.agents.wording.lexicon import Lexicon
 from foretaste.data.dataset import Dataset
 from foretaste.data.files import home, safe_name
+from foretaste.data.histories import Histories
 from foretaste.data.text import item_texts
 from foretaste.serving.chat import ChatModel
 from foretaste.serving.embedder import Embedder, load_embedder
@@ -113,6 +114,7 @@ def load_tools(
     rule: Scorer | None = None,
     surroundings: Surroundings | None = None,
     profiles: Profiles | None = None,
+    fitted: Histories | None = None,
 ) -> Tools:
     """Load what needs no language model; vectors, index and rule come from their caches if there.
 
@@ -124,12 +126,15 @@ def load_tools(
             An evaluation gives one that was fitted on its training events.
         surroundings: what the agents are told of the day.
         profiles: what they are told of the user.
+        fitted: beside `rule`, the events that it was fitted on: towers and next-interest model come with
+            it when they learnt from exactly these. Without, a given rule comes alone.
     """
     embedder = load_embedder(embedder_name)
     index, settings = open_index(dataset, embedder), config or AgentsConfig()
     vectors = index.vectors_of(range(len(dataset.item_ids)))
     served = rule or best_untrained(dataset)
-    interest, mix = _interest(dataset, served, vectors) if rule is None else (None, None)
+    learnt = rule is None or fitted is not None
+    interest, mix = _interest(dataset, served, vectors, fitted) if learnt else (None, None)
     return Tools(
         dataset=dataset,
         config=settings,
@@ -139,7 +144,7 @@ def load_tools(
         index=index,
         rule=served,
         pulse=Pulse.of(dataset, settings.trend_days),
-        towers=_towers(dataset, embedder) if rule is None else None,
+        towers=_towers(dataset, embedder, fitted) if learnt else None,
         interest=interest,
         mix=mix,
         surroundings=surroundings,
@@ -148,17 +153,17 @@ def load_tools(
     )
 
 
-def _towers(dataset: Dataset, embedder: Embedder) -> Towers | None:
+def _towers(dataset: Dataset, embedder: Embedder, fitted: Histories | None) -> Towers | None:
     """The towers that `foretaste finetune towers` made for this data set, if they fit."""
     if not (home() / "towers" / safe_name(dataset.name)).exists():
         return None
     from foretaste.serving.towers import load_towers
 
-    return load_towers(dataset, embedder.fingerprint)
+    return load_towers(dataset, embedder.fingerprint, fitted)
 
 
 def _interest(
-    dataset: Dataset, rule: Scorer, vectors: NDArray[np.float32]
+    dataset: Dataset, rule: Scorer, vectors: NDArray[np.float32], fitted: Histories | None
 ) -> tuple[Interest | None, Mix | None]:
     """What `foretaste finetune interest` made for this data set: the model, and its mix with the rule."""
     if not available(dataset.name):
@@ -166,7 +171,7 @@ def _interest(
     from foretaste.serving.interest import load_interest
     from foretaste.serving.interest_mix import mix_of
 
-    model = load_interest(dataset)
+    model = load_interest(dataset, fitted)
     if model is None or not isinstance(rule, FittedRule) or rule.material is None:
         return model, None
     material = replace(rule.material, vectors=vectors)

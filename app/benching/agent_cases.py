@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,16 +15,11 @@ from foretaste.agents.retrieval.pulse import Pulse
 from foretaste.agents.retrieval.tools import Tools, load_tools
 from foretaste.data.dataset import Dataset
 from foretaste.data.errors import InputError
-from foretaste.data.files import home, safe_name
-from foretaste.data.histories import Histories
 from foretaste.data.splits import Cases, leave_one_out, until
 from foretaste.data.store import load_dataset
 from foretaste.serving.rules.recipes import Material
 from foretaste.serving.rules.select import chosen
 from foretaste.serving.rules.words import item_words
-
-if TYPE_CHECKING:
-    from foretaste.serving.towers import Towers
 
 HISTORY = 20  # events that a user needs to be asked about, unless told otherwise
 Which = Literal["test", "validation"]
@@ -36,7 +31,7 @@ class Asked:
 
     Attributes:
         tools: of the graph, without a model. Histories of the people end before the target;
-            everybody else's, the rule, the pulse and the towers know training events alone.
+            everybody else's, the rule, the pulse, towers and next interest know training events alone.
         users: user ids.
         targets: (users,) int32, the item row that each of them really chose next.
         enough: users of the data set with as many events as were wanted.
@@ -95,12 +90,9 @@ def asked_about(
         rule=choice.fit(choice.best, material),
         surroundings=Surroundings(),
         profiles=Profiles(),
+        fitted=split.train,
     )
-    tools = replace(
-        tools,
-        pulse=Pulse.of(learnt, config.trend_days),
-        towers=_towers(dataset, tools.embedder.fingerprint, split.train),
-    )
+    tools = replace(tools, pulse=Pulse.of(learnt, config.trend_days))
     users = [dataset.user_ids[place] for place in cases.users]
     return Asked(tools, users, cases.targets, enough, split.rule)
 
@@ -121,12 +113,3 @@ def some_cases(
         )
     drawn = np.random.default_rng(seed).permutation(len(enough))[:count]
     return cases.take(enough[drawn]), len(enough)
-
-
-def _towers(dataset: Dataset, embedder: str, fitted: Histories) -> Towers | None:
-    """The towers that were trained on exactly these events, if there are any."""
-    if not (home() / "towers" / safe_name(dataset.name)).exists():
-        return None
-    from foretaste.serving.towers import load_towers
-
-    return load_towers(dataset, embedder, fitted)

@@ -106,6 +106,7 @@ def report(asked: Asked, measured: Measured, told: dict[str, Any], seed: int) ->
         "users_with_enough": asked.enough,
         "repeats": asked.repeats,
         "items": len(asked.tools.dataset.item_ids),
+        "collaborative": asked.tools.mix.name if asked.tools.mix else asked.tools.rule.name,
         "leaf_categories": len(leaves(asked.tools.dataset)[0]),
         "protocol": f"{asked.rule} Fitted on train, history dropped, all items.",
         "resamples": RESAMPLES,

@@ -21,9 +21,14 @@ from foretaste.app.console import DatasetOption, JsonOption, emit
 
 def interest(
     dataset: DatasetOption,
-    model: Annotated[
-        str, typer.Option(help="The served one (current), or the folder of a saved model.")
-    ] = "current",
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            help="The served one (current, the default), a training's name under runs/interest, or a "
+            "folder; several give the band over them.",
+        ),
+    ] = None,
     split: SplitOption = SplitKind.LEAVE_ONE_OUT,
     fitted_on: Annotated[
         Fitted, typer.Option(help="Events that model and opponents learn from.")
@@ -47,7 +52,7 @@ def interest(
     report = run(
         Settings(
             dataset=dataset,
-            model=model,
+            models=tuple(models or ["current"]),
             split=split.value,
             fitted_on=fitted_on.value,
             history=history.value,

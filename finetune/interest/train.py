@@ -32,7 +32,7 @@ from foretaste.serving.interest import (
     low_precision,
     publish_interest,
 )
-from foretaste.serving.interest_folder import KIND
+from foretaste.serving.interest_folder import KIND, MODEL
 from foretaste.serving.rules.select import sample
 from foretaste.serving.towers import histories_fingerprint
 
@@ -146,6 +146,7 @@ def _finish(job: Job, run: Run, loop: InterestLoop, found: Probe) -> dict[str, A
     draw(figures, course.curve, run.folder)
     model = _mixed(job, model)
     folder = publish_interest(job.dataset.name, model)
+    model.save(run.folder / MODEL)  # outlives a later training, for a band over seeds
     kind = str(low_precision()).removeprefix("torch.")
     rate = course.events * found.speed.flops_per_event / max(course.train_s, 1e-9)
     result = {

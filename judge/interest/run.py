@@ -6,7 +6,6 @@ import resource
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 from foretaste.data.dataset import Dataset
@@ -15,6 +14,7 @@ from foretaste.data.histories import Histories
 from foretaste.data.splits import FittedOn, Split, leave_one_out, temporal
 from foretaste.data.store import load_dataset
 from foretaste.data.text import item_texts
+from foretaste.judge.interest.band import Named, band, different, saved_model
 from foretaste.judge.ranking.baselines.ease import MOST, choose_ease, fit_ease
 from foretaste.judge.ranking.baselines.sasrec import SasrecConfig, fit_sasrec
 from foretaste.judge.ranking.evaluate import Protocol, evaluate_ranking
@@ -47,13 +47,14 @@ class Settings:
     """What `foretaste evaluate interest` was asked for.
 
     Attributes:
-        model: `current`, or the folder of a saved model.
+        models: `current`, the names of finished trainings, or folders of saved models. The first is
+            compared with the opponents; several give the band over them.
         methods: only these beside `interest`, or all.
         resamples: of the bootstrap.
     """
 
     dataset: str
-    model: str = SERVED
+    models: tuple[str, ...] = (SERVED,)
     split: Literal["leave-one-out", "temporal"] = "leave-one-out"
     fitted_on: FittedOn = "train"
     history: Literal["dropped", "kept"] = "dropped"
@@ -68,10 +69,10 @@ def run(settings: Settings) -> dict[str, Any]:
 
     Returns:
         The keys of `evaluate ranking --json`, with pairs such as `interest-sasrec` and
-        `mix-<best untrained rule>`.
+        `mix-<best untrained rule>`, and `band` over several models.
 
     Raises:
-        InputError: an unknown method, or no model that learnt from these events.
+        InputError: an unknown method, no model that learnt from these events, or one twice.
         ModelError: the model is damaged.
     """
     start = time.perf_counter()
@@ -79,13 +80,16 @@ def run(settings: Settings) -> dict[str, Any]:
     dataset = load_dataset(settings.dataset)
     split = leave_one_out(dataset) if settings.split == "leave-one-out" else temporal(dataset)
     fitted = split.fitted_on(settings.fitted_on)
-    model = _model(dataset, fitted, settings)
+    models = [_model(dataset, fitted, name, settings) for name in settings.models]
+    different(settings.models, models)
+    model = models[0]
     vectors = load_embedder(model.record.embedder).encode(item_texts(dataset.items))
     material = Material(split.train, item_words(dataset.items))
     choice = with_embedding(chosen(dataset, split, material))
     material = replace(material, vectors=vectors)
     material = material if settings.fitted_on == "train" else material.with_histories(fitted)
     methods = _methods(dataset, split, model, choice, material, wanted, settings)
+    methods += _others(dataset, models[1:], material, wanted)
     names = [method.name for method in methods]
     pairs = [pair for pair in (*PAIRS, ("mix", choice.best)) if set(pair) <= set(names)]
     protocol = Protocol(
@@ -94,6 +98,8 @@ def run(settings: Settings) -> dict[str, Any]:
     report = evaluate_ranking(dataset, split, methods, protocol, vectors, choice.best, pairs)
     return report | {
         "best_untrained": choice.best,
+        "band": band(report["methods"]),
+        "models": list(settings.models),
         "model": {
             "validation": model.record.validation,
             "base": model.record.base,
@@ -115,13 +121,13 @@ def _checked(methods: Sequence[str] | None) -> list[str]:
     return list(methods or (*RULES, *LEARNT))
 
 
-def _model(dataset: Dataset, fitted: Histories, settings: Settings) -> Interest:
-    """The model, which learnt from exactly these events."""
-    if settings.model == SERVED:
+def _model(dataset: Dataset, fitted: Histories, name: str, settings: Settings) -> Interest:
+    """The model of this name, which learnt from exactly these events."""
+    if name == SERVED:
         pointer = pointer_of(settings.split, settings.fitted_on)
         found = load_interest(dataset, fitted, pointer)
     else:
-        found = read_interest(Path(settings.model).expanduser())
+        found = read_interest(saved_model(name))
         if found.record.histories != histories_fingerprint(fitted):
             found = None
     if found is None:
@@ -154,6 +160,18 @@ def _methods(
         found.append(_sasrec(split, material, settings))
     own = {method.name: method for method in found}
     return methods + [one for name, one in own.items() if name in (*wanted, "interest")]
+
+
+def _others(
+    dataset: Dataset, models: Sequence[Interest], material: Material, wanted: Sequence[str]
+) -> list[Scorer]:
+    """`interest` and `mix` of further models, numbered from 2 on."""
+    found: list[Scorer] = []
+    for number, model in enumerate(models, 2):
+        found.append(Named(f"{model.name} {number}", model))
+        mix = mix_of(model, material, dataset.items) if "mix" in wanted else None
+        found += [Named(f"{mix.name} {number}", mix)] if mix else []
+    return found
 
 
 def _ease(split: Split, material: Material, settings: Settings) -> Scorer:

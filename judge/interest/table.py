@@ -33,7 +33,17 @@ def show(report: Mapping[str, Any], to_stderr: bool = False) -> None:
     console.print(table, markup=False)
     for name, pair in report["pairs"].items():
         console.print(_line(name, pair), markup=False, highlight=False)
+    for name, found in report["band"].items():
+        told = ", ".join(f"{metric} {_band(found[metric])}" for metric in ("r@10", "n@10"))
+        said = f"{name} over {found['models']} models: {told}"
+        console.print(said, markup=False, highlight=False)
     console.print(report["protocol"], markup=False, highlight=False)
+
+
+def _band(found: Mapping[str, float]) -> str:
+    """The mean, its standard deviation, and the ends."""
+    low, high = found["min"], found["max"]
+    return f"{found['mean']:.4f} ± {found['std']:.4f} ({low:.4f} to {high:.4f})"
 
 
 def _cell(value: float | None) -> str:

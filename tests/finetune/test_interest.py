@@ -15,9 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from foretaste.agents.retrieval import tools
 from foretaste.app.cli import cli
 from foretaste.data.errors import InputError, ModelError
 from foretaste.data.histories import Histories
+from foretaste.data.splits import leave_one_out
 from foretaste.finetune import runs
 from foretaste.finetune.epochs import Epochs
 from foretaste.finetune.interest import train as command
@@ -36,6 +38,7 @@ from foretaste.judge.interest import run as judged
 from foretaste.judge.ranking.baselines.sasrec import SasrecConfig, fit_sasrec
 from foretaste.serving import interest as served
 from foretaste.serving.interest import load_interest, read_interest
+from foretaste.serving.rules.select import best_untrained
 
 
 def test_the_pairwise_loss_is_that_of_a_hand_calculation() -> None:
@@ -209,6 +212,7 @@ def test_the_command_trains_publishes_and_evaluates(
     monkeypatch.setattr(judged, "fit_sasrec", short)
     arguments = ["finetune", "interest", "--dataset", "tiny", "--preset", "smoke", "--json", "-"]
     arguments += ["--set", f"interest.base={word_llama}", "--set", "interest.epochs=2"]
+    trained = arguments
     done = CliRunner().invoke(cli, arguments)
     assert done.exit_code == 0, done.output
     result = json.loads(done.stdout)
@@ -227,8 +231,22 @@ def test_the_command_trains_publishes_and_evaluates(
     assert {"interest-sasrec", f"{report['best_untrained']}-interest"} <= report["pairs"].keys()
     assert {"r@50", "n@200", "against_order"} <= report["methods"]["interest"].keys()
     assert report["methods"]["interest"]["r@10"] > 3 * 10 / 40  # kinds are learnt
+    assert report["band"] == {}
     refused = CliRunner().invoke(cli, [*arguments, "--fitted-on", "train+validation"])
     assert refused.exit_code != 0
+    twice = CliRunner().invoke(cli, [*arguments, "--model", "current", "--model", result["run"]])
+    assert isinstance(twice.exception, InputError)
+    assert "are the same model" in str(twice.exception)
+    again = CliRunner().invoke(cli, [*trained, "--set", "interest.seed=1"])
+    both = [*arguments, "--model", "current", "--model", result["run"], "--methods", "interest,mix"]
+    found = json.loads(CliRunner().invoke(cli, both).stdout)
+    own = [found["methods"][name]["n@10"] for name in ("interest", "interest 2")]
+    assert json.loads(again.stdout)["run"] != result["run"]
+    assert own[1] == pytest.approx(report["methods"]["interest"]["n@10"])  # the first seed's
+    assert found["band"]["interest"]["models"] == 2
+    spread = found["band"]["interest"]["n@10"]
+    assert spread["mean"] == pytest.approx(np.mean(own), abs=1e-5)
+    assert spread["std"] == pytest.approx(np.std(own, ddof=1), abs=1e-5)
 
 
 def test_a_killed_training_goes_on_to_the_same_weights(
@@ -262,6 +280,10 @@ def test_a_model_of_other_events_or_another_catalogue_is_left_alone(
     served.publish_interest("tiny", plan.model(plan.trainer(1)))
     assert load_interest(tiny) is not None
     assert load_interest(tiny, fitted=tiny.histories) is None
+    monkeypatch.setattr(tools, "load_embedder", lambda name: embedder)
+    rule, train = best_untrained(tiny), leave_one_out(tiny).train
+    found = [tools.load_tools(tiny, rule=rule, fitted=of) for of in (train, tiny.histories, None)]
+    assert [one.interest is not None for one in found] == [True, False, False]
     other = tiny.info.model_copy(update={"catalogue_fingerprint": "0" * 16})
     assert load_interest(replace(tiny, info=other)) is None
     (tmp_path / "broken").mkdir()
