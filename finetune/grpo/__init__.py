@@ -10,3 +10,8 @@
 * `keeper.py`    between steps: curves, validation, the alarm, states
 * `train.py`     a whole run: questions, thresholds, estimate, resume, export
 """
+
+import warnings
+
+# TRL says while it is imported which vLLM its own client takes; the rollouts here use none.
+warnings.filterwarnings("ignore", message="TRL currently supports vLLM", category=UserWarning)
