@@ -45,7 +45,8 @@ def prompts_of(
     """Two prompts for each of `count` histories: the planner's, and one of its experts'.
 
     The history is written as hybrid prompts write it: every event in full, one a line. Personas are
-    those of the grounded planner, so that no answer is needed to write the expert's prompt.
+    those of the grounded planner that rest on something listed, so that no answer is needed to write the
+    expert's prompt; a history that lists nothing of them is left out.
 
     Args:
         dataset: the catalogue.
@@ -90,8 +91,10 @@ def _both(
     tools: Tools, ids: tuple[str, ...], number: int, draw: np.random.Generator
 ) -> list[Prompt]:
     reader = context.read(tools.dataset, Request(history=ids, environment=()))
-    personas = planner.clustered(tools, reader)
     history = planner.history_of(tools, reader)
+    personas = planner.listed(planner.clustered(tools, reader), history)
+    if not personas:
+        return []
     first = Ask(
         planner.planner_messages(reader, history, len(personas)),
         with_room(PlannerAnswer, tools.config.personas),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -163,6 +163,7 @@ def test_nothing_after_the_cut_is_known(cinema: str) -> None:
 
 
 @given(st.data())
+@settings(deadline=None)
 def test_a_cut_is_a_beginning(data: st.DataObject) -> None:
     from foretaste.data.dataset import Dataset, DatasetInfo
 
