@@ -63,8 +63,9 @@ def why(pipeline: Pipeline, name: str) -> dict[str, Any]:
         )
     found = {one.name: one for one in figures_of(step, pipeline)}
     if name not in found:
-        near = ", ".join(get_close_matches(name, found, 3, 0.3)) or "none"
-        raise InputError(f"{step.name} has no figure {name!r}; near it are: {near}.")
+        near = ", ".join(get_close_matches(name, found, 3, 0.3) or list(found)[:3])
+        told = f"near it are: {near}" if near else f"it printed no numbers ({step.figures})"
+        raise InputError(f"{step.name} has no figure {name!r}; {told}.")
     figure: Figure = found[name]
     chain = [{"step": one.name} | told for one, told in _chain(step, pipeline)]
     return {
