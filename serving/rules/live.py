@@ -25,7 +25,7 @@ from foretaste.serving.rules.matrices import by_row, strongest
 from foretaste.serving.rules.recipes import HOP_NEIGHBOURS, Followers, Material, fit
 from foretaste.serving.rules.scorers import Blend, Neighbours, Popular
 
-_REMEMBERED = 20_000  # rows whose neighbours are kept
+_REMEMBERED = 4_000  # finished rows that are kept, the newest; two to four kilobytes each
 
 
 class LiveRule:
@@ -206,9 +206,7 @@ class _Transitions:
         with self._guard:
             if not self._added or not len(rows):
                 return rows[:0], None
-            if len(self._needs) > _REMEMBERED:
-                self._needs.clear()
-                self._made.clear()
+            self._forget_oldest()
             self._learn_needs([row for row in rows.tolist() if row not in self._needs])
             sums = {row: int(self._version[self._needs[row]].sum()) for row in rows.tolist()}
             stale = [
@@ -225,6 +223,12 @@ class _Transitions:
                 return rows[:0], None
             finished = sp.vstack([self._made[row][1] for row in moved], format="csr")
             return np.asarray(moved), finished
+
+    def _forget_oldest(self) -> None:
+        """Keep the newest `_REMEMBERED` rows: a process that serves for long must not grow with them."""
+        for row in list(self._needs)[: max(0, len(self._needs) - _REMEMBERED)]:
+            del self._needs[row]
+            self._made.pop(row, None)
 
     def _learn_needs(self, rows: list[int]) -> None:
         """A row is made from itself and from the strongest neighbours its second hop goes through."""

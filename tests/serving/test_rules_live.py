@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foretaste.data.histories import Histories
+from foretaste.serving.rules import live
 from foretaste.serving.rules.live import LiveRule
 from foretaste.serving.rules.recipes import Material, fit, start_of
 
@@ -52,6 +55,7 @@ def test_a_transition_by_hand() -> None:
     back=st.sampled_from([0.0, 0.5]),
     gamma=st.sampled_from([0.0, 0.5]),
     name=st.sampled_from(["transitions", "transitions_bm25", "untrained_mix", "popularity"]),
+    remembered=st.sampled_from([0, 3, 4_000]),
 )
 def test_learning_equals_fitting(
     people: list[list[int]],
@@ -60,8 +64,16 @@ def test_learning_equals_fitting(
     back: float,
     gamma: float,
     name: str,
+    remembered: int,
 ) -> None:
-    wanted = {} if name == "popularity" else {"window": window, "back": back, "gamma": gamma}
+    with patch.object(live, "_REMEMBERED", remembered):
+        _learns_as_fitted(people, more, name, window=window, back=back, gamma=gamma)
+
+
+def _learns_as_fitted(
+    people: list[list[int]], more: list[tuple[int, int, float]], name: str, **wanted: float
+) -> None:
+    wanted = {} if name == "popularity" else wanted
     rule = _rule(name, people, **wanted)
     later = [list(one) for one in people]
     rule.scores(_asked())
