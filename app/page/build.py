@@ -26,6 +26,11 @@ from foretaste.data.files import subfolder
 PATH = "/app"
 VISITORS = 20  # who can be at work at the same time
 UPLOAD = "50mb"
+ICON = (  # in the page itself: browsers ask a server's root for one that is nowhere named
+    '<link rel="icon" href="data:image/svg+xml,%3Csvg xmlns=\'http://www.w3.org/2000/svg\' '
+    "viewBox='0 0 16 16'%3E%3Crect width='16' height='16' rx='3' fill='%230f766e'/%3E%3Cpath "
+    "d='M5 13V3h7v2H7v2.5h4v2H7V13z' fill='white'/%3E%3C/svg%3E\">"
+)
 TABS: dict[str, Callable[[Desk], None]] = {
     "Recommend": recommend_tab.tab,
     "Compare": compare_tab.tab,
@@ -74,6 +79,7 @@ def mount(app: FastAPI, desk: Desk, login: Callable[[str, str], bool] | None = N
         footer_links=[],
         enable_monitoring=False,
         theme=_theme(),
+        head=ICON,
         css=files("foretaste.app.page").joinpath("style.css").read_text("utf-8"),
     )
     return mounted

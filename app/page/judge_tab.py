@@ -193,4 +193,5 @@ def told(record: Record) -> str:
     for fault in record.faults:
         rows.append(tuple(map(pieces.text, (fault.dimension, "unreadable", fault.reason, ""))))
     answer = pieces.text(" / ".join(record.answer))
-    return f"<p>{answer}</p>" + pieces.table(("dimension", "mark", "why", "evidence"), rows)
+    table = pieces.table(("dimension", "mark", "why", "evidence"), rows, words=True)
+    return f"<p>{answer}</p>{table}"

@@ -100,7 +100,7 @@ def _agrees(marks: dict[str, Tier], verdicts: str | None) -> str:
     records = judging.records_of(verdicts)
     if found := marking.agreement(marks, records):
         return (
-            f" On {found['n']} rows that the judge read too: the same tier {found['same']:.0%}, "
+            f" Of the {found['n']} that the judge read too: the same tier {found['same']:.0%}, "
             f"quadratic κ {found['kappa_quadratic']:.2f}."
         )
     if scored := marking.ordering(marks, records):
@@ -117,6 +117,6 @@ def _blind(case: Case, rubric: Rubric) -> str:
     for name, lines in (("context", case.context), ("history", case.history[-10:])):
         if lines:
             parts.append(f'<p class="ft-who">{name}</p>{pieces.chips(lines)}')
-    questions = "; ".join(one.question for one in rubric.dimensions)
+    questions = " ".join(one.question for one in rubric.dimensions)
     parts.append(pieces.note(questions))
     return f'<section class="ft-box" aria-live="polite">{"".join(parts)}</section>'

@@ -70,16 +70,22 @@ def boxes(parts: Sequence[str]) -> str:
     return f'<div class="ft-agents">{"".join(parts)}</div>' if parts else ""
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table; the cells are HTML already. Without a head the first cell names its row."""
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], words: bool = False) -> str:
+    """A table; the cells are HTML already.
+
+    Args:
+        head: of the columns; without one the first cell names its row.
+        rows: of cells.
+        words: whether the cells are words, which begin at the left; numbers end at the right.
+    """
     if not head:
         named = "".join(f'<tr><th scope="row">{a}</th><td>{b}</td></tr>' for a, b in rows)
         return f'<table class="ft-bars"><tbody>{named}</tbody></table>'
     top = "".join(f'<th scope="col">{text(one)}</th>' for one in head)
     body = "".join(f"<tr>{''.join(f'<td>{one}</td>' for one in row)}</tr>" for row in rows)
     return (
-        f'<div class="ft-scroll" tabindex="0"><table class="ft-bars"><thead><tr>{top}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
+        f'<div class="ft-scroll" tabindex="0"><table class="ft-bars{" ft-words" if words else ""}">'
+        f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 

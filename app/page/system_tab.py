@@ -15,6 +15,7 @@ from foretaste.app.page.desk import Desk
 from foretaste.app.page.faults import shown
 
 REFRESH_S = 5.0
+_PAGE = ("/assets", "/static", "/gradio_api", "/theme")
 TOLD = ("requests", "fallbacks", "tokens", "feedback", "queue", "engine", "prefix_hit")
 
 
@@ -61,7 +62,8 @@ def counters(desk: Desk) -> str:
         if not any(f"foretaste_{name}" in family.name for name in TOLD):
             continue
         for sample in family.samples:
-            if "_bucket" in sample.name or not sample.value:
+            own = sample.labels.get("route", "")  # the page's own traffic tells nobody anything
+            if "_bucket" in sample.name or not sample.value or own.startswith(_PAGE):
                 continue
             labels = ", ".join(str(value) for value in sample.labels.values())
             name = sample.name.removeprefix("foretaste_")
@@ -76,7 +78,7 @@ async def doctor() -> AsyncGenerator[str]:
     while (check := await asyncio.to_thread(next, checks, None)) is not None:
         detail = check.detail + (f" → {check.remedy}" if check.remedy else "")
         rows.append((pieces.text(check.name), "✓" if check.ok else "✗", pieces.text(detail)))
-        yield pieces.table(("check", "", "found"), rows)
+        yield pieces.table(("check", "holds", "found"), rows, words=True)
 
 
 def stored() -> str:
@@ -105,4 +107,4 @@ def stored() -> str:
         )
         for one in adapters
     ]
-    return pieces.table(("model", "", "for"), rows)
+    return pieces.table(("model", "size", "for"), rows, words=True)

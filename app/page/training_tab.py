@@ -53,7 +53,7 @@ def tab(desk: Desk) -> None:
             runs = gr.Dropdown([], value=None, label="Run", elem_id="runs")
             again = gr.Button("Look again", size="sm")
             plot = gr.Plot(label="Curves", visible=False, elem_id="curves")
-            facts = gr.HTML()
+            facts = gr.HTML(pieces.note("What is trained appears here, with its curves."))
             with gr.Accordion("Result and settings", open=False, visible=False) as details:
                 result = gr.JSON(label="Result", visible=False)
                 settings = gr.JSON(label="Settings", visible=False)

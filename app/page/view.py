@@ -131,7 +131,7 @@ class View:
         ]
         kept = sum(one.kept for one in self.verdicts)
         head = f"Arbiter: {kept} of {len(self.verdicts)} tags kept"
-        listed = pieces.table(("tag", "", "why"), rows)
+        listed = pieces.table(("tag", "verdict", "why"), rows, words=True)
         return f"<details><summary>{pieces.text(head)}</summary>{listed}</details>"
 
     def _items(self) -> str:
