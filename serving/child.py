@@ -9,11 +9,23 @@ import sys
 
 PARENT = "FORETASTE_PARENT_PID"  # environment variable: who the child expects as its parent
 _PR_SET_PDEATHSIG = 1
+#: Keys, and addresses that may hold passwords: for this program alone.
+_SECRETS = frozenset(
+    {
+        *("FORETASTE_API_KEY", "OPENAI_API_KEY", "HF_TOKEN"),
+        *("FORETASTE_INDEX_KEY", "FORETASTE_INDEX_URI", "FORETASTE_STATE", "FORETASTE_CHECKPOINTS"),
+    }
+)
 
 
-def child_environment() -> dict[str, str]:
-    """This process's environment, marked so that the child knows whose child it is."""
-    return os.environ | {PARENT: str(os.getpid())}
+def child_environment(*, secrets: bool = False) -> dict[str, str]:
+    """This process's environment, marked so that the child knows whose child it is.
+
+    Args:
+        secrets: whether the child is this very program and may know keys and passwords.
+    """
+    kept = {key: value for key, value in os.environ.items() if secrets or key not in _SECRETS}
+    return kept | {PARENT: str(os.getpid())}
 
 
 def die_with_parent() -> None:

@@ -41,7 +41,6 @@ _POLL_SECONDS = 0.2
 _FIRST_GUESS_SECONDS = 45.0  # of a start that was never measured on this home
 _PORTS = range(20_000, 32_000)  # below the range that outgoing connections take theirs from
 _NOISE = ("nanobind", " - leaked ", " - ... skipped", "resource_tracker", "  warnings.warn(")
-_SECRETS = ("FORETASTE_API_KEY", "OPENAI_API_KEY", "HF_TOKEN")  # nothing the child needs
 
 
 @dataclass
@@ -172,8 +171,7 @@ def _shared_out(config: EngineConfig) -> list[str]:
 
 def vllm_environment(config: EngineConfig) -> dict[str, str]:
     """The environment of the server: offline, no telemetry, no secrets, few threads."""
-    not_its = (*_SECRETS, *KERNELS)
-    environment = {key: value for key, value in child_environment().items() if key not in not_its}
+    environment = {key: value for key, value in child_environment().items() if key not in KERNELS}
     environment |= {
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",

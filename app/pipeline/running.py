@@ -273,7 +273,7 @@ def _child(work: _Work, line: Sequence[str]) -> tuple[Spent, int]:
         child = subprocess.Popen(
             command,
             cwd=work.pipeline.base,
-            env=child_environment(),
+            env=child_environment(secrets=True),
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=log,

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from foretaste.app.cli import cli
 from foretaste.data.errors import ForetasteError
+from foretaste.serving.child import child_environment
 from foretaste.serving.engine_config import EngineConfig
 from foretaste.serving.openai_chat import OpenAIChat
 from foretaste.serving.vllm_server import vllm_environment
@@ -22,6 +23,7 @@ SECRETS = {
     "FORETASTE_API_KEY": "sk-foretaste-0a1b2c",
     "OPENAI_API_KEY": "sk-openai-3d4e5f",
     "HF_TOKEN": "hf_6a7b8c",
+    "FORETASTE_INDEX_KEY": "qd_9d0e1f",
 }
 MARK = {"evidence": ["a lamp"], "reason": "because of that", "mark": "positive"}
 
@@ -70,8 +72,17 @@ def test_a_run_of_the_judge_writes_no_secret(url: str, home: Path, tmp_path: Pat
         assert "hunter2" not in path.read_text("utf-8", "replace")
 
 
-def test_an_engine_of_ours_is_given_no_secret(url: str, home: Path) -> None:
-    _none_in(json.dumps(vllm_environment(EngineConfig())))
+def test_an_engine_of_ours_is_given_no_secret(
+    url: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("FORETASTE_STATE", "FORETASTE_CHECKPOINTS", "FORETASTE_INDEX_URI"):
+        monkeypatch.setenv(name, "postgresql://shop:hunter2@host/shop")
+    told = json.dumps(vllm_environment(EngineConfig()))
+    _none_in(told)
+    assert "hunter2" not in told
+    assert "hunter2" in child_environment(secrets=True)["FORETASTE_STATE"], (
+        "for a step of a pipeline"
+    )
 
 
 def test_an_address_that_is_refused_is_told_without_its_password(url: str) -> None:
