@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -139,7 +139,7 @@ class Feedback:
         """How long the load takes, undisturbed."""
         self.template = prepared(self.command, folder)
         home = copied(self.template, folder / "undisturbed")
-        with _served(home) as (_, url):
+        with served(home) as (_, url):
             ended = forks.run(_loading(home, url), folder / "load.txt")
         self.after = look(self.command, home).found or {}
         wanted = 3 * _CLIENTS * _SENT
@@ -153,13 +153,13 @@ class Feedback:
         """Kill the server in the middle, start it again, send all that was not acknowledged."""
         verdict, home = Verdict(), copied(self.template, folder / "one")
         draw = forks.moments(self.seed, self.seconds, 0, number).seconds or 0.0
-        with _served(home) as (server, url):
+        with served(home) as (server, url):
             killer = threading.Timer(draw, os.kill, (server, 9))
             killer.start()
             forks.run(_loading(home, url), folder / "load.txt")
             killer.cancel()
         self._held(home, verdict, part=True)
-        with _served(home) as (_, url):
+        with served(home) as (_, url):
             ended = forks.run(_loading(home, url), folder / "load.txt")
         if ended.code != 0:
             verdict.faults.append(f"not all was taken after the start: {ended.said[-400:]}")
@@ -199,15 +199,25 @@ def _found_ledger(home: Path) -> Found:
 
 
 @contextmanager
-def _served(home: Path) -> Iterator[tuple[int, str]]:
-    """The API over the shop for the block: its process and its address."""
+def served(
+    home: Path,
+    engine: Sequence[str] = ("--engine", "none"),
+    first: Callable[[], None] = lambda: None,
+) -> Iterator[tuple[int, str]]:
+    """The API over the shop for the block: its process and its address.
+
+    Args:
+        home: of the server.
+        engine: words of the command line about the engine.
+        first: done in the server's process before the command.
+    """
     import time
 
     said = home.parent / "server.txt"
     said.unlink(missing_ok=True)
-    words = ["serve", "--dataset", shop.NAME, "--engine", "none"]
+    words = ["serve", "--dataset", shop.NAME, *engine]
     words += ["--set", "api.rate=100000", "--set", "api.burst=100000"]
-    with forks.beside(lambda: shop.foretaste(home, *words), said) as process:
+    with forks.beside(lambda: (first(), shop.foretaste(home, *words))[1], said) as process:
         until = time.monotonic() + forks.LIMIT_S
         while "Answering at " not in (text := said.read_text() if said.exists() else ""):
             if time.monotonic() > until or "foretaste: " in text:

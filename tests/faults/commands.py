@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import forks
 import shop
 
 Found = dict[str, list[str]]  # name of a result → digests of all that stands under that name
@@ -39,6 +40,8 @@ class Command:
         resumes: whether a run that was begun goes on with `--resume`.
         endpoint: whether it asks a model.
         unready: whether what is being replaced may be refused with a sentence meanwhile.
+        plain: whether lines of its results have no checksum.
+        limit_s: seconds after which a run counts as hanging.
     """
 
     name: str
@@ -49,6 +52,8 @@ class Command:
     resumes: bool = False
     endpoint: bool = False
     unready: bool = False
+    plain: bool = False
+    limit_s: float = forks.LIMIT_S
 
 
 def digest(value: Any) -> str:
@@ -73,7 +78,8 @@ def _import(tables: str) -> Callable[[Path], list[str]]:
     ]
 
 
-def _found_import(home: Path) -> Found:
+def found_import(home: Path) -> Found:
+    """The data set as it is read, by its fingerprint and its rows."""
     from foretaste.data.store import load_dataset, load_quarantine
 
     dataset = load_dataset(shop.NAME)
@@ -89,7 +95,8 @@ def _examples(home: Path, rows: int = 20) -> list[str]:
     ]
 
 
-def _few_examples(home: Path) -> list[str]:
+def few_examples(home: Path) -> list[str]:
+    """The command that makes rows for `finetune sft`."""
     return _examples(home, 8)
 
 
@@ -151,13 +158,43 @@ def _sft(home: Path) -> list[str]:
     ]
 
 
-def _found_sft(home: Path) -> Found:
-    from foretaste.serving.adapters import WEIGHTS, check_adapter
-    from foretaste.serving.shipped import adapter_folder
+def found_adapter(name: str) -> Callable[[Path], Found]:
+    """Reads an adapter in the store as it would be served."""
 
-    folder = adapter_folder("tiny")
-    check_adapter(folder, 64)
-    return {"adapter": [hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()[:12]]}
+    def found(home: Path) -> Found:
+        from foretaste.serving.adapters import WEIGHTS, check_adapter
+        from foretaste.serving.shipped import adapter_folder
+
+        folder = adapter_folder(name)
+        check_adapter(folder, 64)
+        return {"adapter": [hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()[:12]]}
+
+    return found
+
+
+def _reward(home: Path) -> list[str]:
+    model = f"reward.base={place(home) / 'model'}"
+    return [
+        *("finetune", "reward", "--dataset", shop.NAME, "--preset", "smoke", "--set", model),
+        *("--set", "reward.future=2"),
+    ]
+
+
+def _found_reward(home: Path) -> Found:
+    from foretaste.serving.reward import HEAD, RewardModel, reward_folder
+
+    folder = reward_folder(shop.NAME)
+    RewardModel.load(folder)
+    files = [folder / "adapter_model.safetensors", folder / HEAD]
+    return {"reward": [hashlib.sha256(one.read_bytes()).hexdigest()[:12] for one in files]}
+
+
+def _grpo(home: Path) -> list[str]:
+    return [
+        *("finetune", "grpo", "--dataset", shop.NAME, "--adapter", "tiny", "--out", "better"),
+        *("--preset", "smoke", "--set", "grpo.steps=2", "--set", "grpo.max_tokens=30"),
+        *("--set", "grpo.rate=0.01", "--set", "grpo.combine=sum"),
+    ]
 
 
 def _judge(home: Path) -> list[str]:
@@ -174,25 +211,41 @@ def _batch(home: Path) -> list[str]:
 
 
 def _whole_lines(path: Path) -> list[dict[str, Any]]:
+    from foretaste.data.appended import read_line
     from foretaste.data.errors import InputError
 
     held = path.read_bytes() if path.exists() else b""
     try:
-        return [dict(json.loads(line)) for line in held[: held.rfind(b"\n") + 1].splitlines()]
+        return [dict(read_line(line)) for line in held[: held.rfind(b"\n") + 1].splitlines()]
     except (ValueError, TypeError) as error:
-        raise InputError(f"{path.name} holds a line that is no JSON ({error}).") from error
+        raise InputError(
+            f"{path.name} holds a line that is no JSON, or altered ({error})."
+        ) from error
 
 
-def _lines(name: str, key: str) -> Callable[[Path], Found]:
-    """Reads a file of JSON lines that a command adds to; a last line without an end is none yet."""
+def _found_results(home: Path) -> Found:
+    """The results of a batch by their names; a last line without an end is none yet."""
+    made: Found = {}
+    for one in _whole_lines(place(home) / "results.jsonl"):
+        made.setdefault(str(one.get("custom_id")), []).append(digest(one))
+    return made
 
-    def found(home: Path) -> Found:
-        made: Found = {}
-        for one in _whole_lines(place(home) / name):
-            made.setdefault(str(one.get(key)), []).append(digest(one))
-        return made
 
-    return found
+def _found_judgements(home: Path) -> Found:
+    """The judgements as they are read by whatever reads them; a last line without an end is none yet."""
+    from pydantic import ValidationError
+
+    from foretaste.data.errors import InputError
+    from foretaste.judge.batch.saved import Record
+
+    made: Found = {}
+    for one in _whole_lines(place(home) / "judged.jsonl"):
+        try:
+            record = Record.model_validate(one)
+        except ValidationError as error:
+            raise InputError("judged.jsonl holds a line that is no judgement.") from error
+        made.setdefault(record.id, []).append(digest(record.model_dump(mode="json")))
+    return made
 
 
 def _all(home: Path) -> list[str]:
@@ -232,20 +285,43 @@ def _found_index(home: Path) -> Found:
 
 IMPORTED = (_import("tables"),)
 COMMANDS = (
-    Command("import", _import("other"), _found_import, before=IMPORTED),
+    Command("import", _import("other"), found_import, before=IMPORTED),
     Command(
         "examples",
         _examples,
         _found_examples,
-        before=(*IMPORTED, _few_examples),
+        before=(*IMPORTED, few_examples),
         unready=True,
     ),
     Command("towers", _towers, _weights_below("towers"), before=IMPORTED, resumes=True),
     Command("interest", _interest, _weights_below("interest"), before=IMPORTED, resumes=True),
-    Command("sft", _sft, _found_sft, before=(*IMPORTED, _few_examples), resumes=True),
-    Command("judge", _judge, _lines("judged.jsonl", "id"), whole=False, endpoint=True),
-    Command("batch", _batch, _lines("results.jsonl", "custom_id"), whole=False, endpoint=True),
+    Command("sft", _sft, found_adapter("tiny"), before=(*IMPORTED, few_examples), resumes=True),
+    Command("reward", _reward, _found_reward, before=IMPORTED, resumes=True),
+    Command(
+        "grpo",
+        _grpo,
+        found_adapter("better"),
+        before=(*IMPORTED, few_examples, _sft, _reward),
+        resumes=True,
+    ),
+    Command("judge", _judge, _found_judgements, whole=False, endpoint=True),
+    Command(
+        "batch",
+        _batch,
+        _found_results,
+        whole=False,
+        endpoint=True,
+        plain=True,
+    ),
     Command("recommend --all", _all, _found_all, whole=False, before=IMPORTED),
     Command("index build", _index, _found_index, before=IMPORTED),
 )
-TRAINING = {"examples", "towers", "interest", "sft"}  # names of those that need torch
+TRAINING = {
+    "examples",
+    "towers",
+    "interest",
+    "sft",
+    "reward",
+    "grpo",
+    "run",
+}  # names of those that need torch

@@ -86,7 +86,7 @@ def _reply(to: BaseHTTPRequestHandler, kind: str, number: int, body: dict[str, A
     elif kind == "lying":
         _send(to, _LIES[number % len(_LIES)])
     else:
-        _send(to, _answer(body), torn=kind == "torn")
+        _send(to, answer(body), torn=kind == "torn")
 
 
 def _send(to: BaseHTTPRequestHandler, said: bytes, status: int = 200, torn: bool = False) -> None:
@@ -100,7 +100,7 @@ def _send(to: BaseHTTPRequestHandler, said: bytes, status: int = 200, torn: bool
         to.connection.shutdown(socket.SHUT_RDWR)
 
 
-def _answer(body: dict[str, Any]) -> bytes:
+def answer(body: dict[str, Any]) -> bytes:
     """What the schema of a question allows; without a schema an echo."""
     form = body.get("response_format")
     name = form["json_schema"]["name"] if form else ""

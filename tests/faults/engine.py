@@ -1,4 +1,4 @@
-"""In the place of vLLM for this suite: `PORT PIDS`; says which process it is, and echoes."""
+"""In the place of vLLM for this suite: `PORT PIDS`; says which process it is, answers by rule."""
 
 from __future__ import annotations
 
@@ -12,23 +12,21 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from endpoint import answer
+
 
 class Handler(BaseHTTPRequestHandler):
-    """Health, and an echo of the last message."""
+    """Health, and what the schema of a question allows; without one an echo."""
 
     def do_GET(self) -> None:
-        self._send({})
+        self._send(b"{}")
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         time.sleep(0.003)
-        said = {"role": "assistant", "content": f"heard: {body['messages'][-1]['content']}"}
-        choice = {"index": 0, "message": said, "finish_reason": "stop"}
-        usage = {"prompt_tokens": 10, "completion_tokens": 5}
-        self._send({"choices": [choice], "usage": usage})
+        self._send(answer(body))
 
-    def _send(self, said: dict[str, Any]) -> None:
-        text = json.dumps(said).encode()
+    def _send(self, text: bytes) -> None:
         self.send_response(200)
         self.send_header("content-length", str(len(text)))
         self.end_headers()

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-LIMIT_S = 120.0  # after which a run counts as hanging
+LIMIT_S = float(os.environ.get("FAULT_LIMIT", "120"))  # after which a run counts as hanging
 _LOOK_S = 0.002
 _TELL_S = 0.5  # for a run that hangs to write down where
 _CHANGES = frozenset(

@@ -42,7 +42,7 @@ class Killed:
             url = self._endpoint(stack, folder)
             words = with_endpoint(self.command, self.command.words(home), url)
             counted = home.parent / "changes.txt"
-            ended = call(words, home, counted=counted)
+            ended = call(words, home, counted=counted, limit_s=self.command.limit_s)
         seen = look(self.command, home)
         if ended.code != 0 or seen.found is None:
             raise SystemExit(
@@ -74,7 +74,7 @@ class Killed:
             home = copied(self.template, folder / f"try-{attempt}")
             moment = forks.moments(self.seed, seconds, self.changes, number)
             words = with_endpoint(self.command, self.command.words(home), url)
-            ended = call(words, home, moment)
+            ended = call(words, home, moment, limit_s=self.command.limit_s)
             if ended.code == -9:
                 return home
             seconds /= 2
@@ -99,9 +99,11 @@ class Killed:
     def go_on(self, home: Path, url: str | None, verdict: Verdict) -> None:
         """The next run completes, with the result of the undisturbed one."""
         words = with_endpoint(self.command, self.command.words(home), url)
-        ended = call([*words, "--resume"] if self.command.resumes else words, home)
+        limit_s = self.command.limit_s
+        again = [*words, "--resume"] if self.command.resumes else words
+        ended = call(again, home, limit_s=limit_s)
         if self.command.resumes and ended.code == 2 and "to resume" in ended.said:
-            ended = call(words, home)
+            ended = call(words, home, limit_s=limit_s)
         if ended.code != 0 or ended.fault:
             verdict.faults.append(f"the next run did not complete: {ended.said[-600:]}")
             return

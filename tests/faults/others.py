@@ -159,7 +159,7 @@ class EngineKilled:
         else:
             ended = forks.run(self._work(home, moment.seconds), folder / "said.txt")
             told_kindly(ended, verdict)
-        self._gone(home, verdict)
+        gone(home, verdict)
         seen = look(self.killed.command, home)
         if seen.found is None:
             verdict.corrupt += 1
@@ -180,24 +180,25 @@ class EngineKilled:
         pids = home.parent / "engines.txt"
 
         def work() -> None:
-            _stand_in(pids)
+            stand_in(pids)
             if kill_s is not None:
                 _kill_later(pids, kill_s)
             shop.foretaste(home, *words)
 
         return work
 
-    def _gone(self, home: Path, verdict: Verdict) -> None:
-        """No engine outlives the command."""
-        pids = home.parent / "engines.txt"
-        until = time.monotonic() + _GONE_S
-        for pid in map(int, pids.read_text().split() if pids.exists() else []):
-            while _runs(pid) and time.monotonic() < until:
-                time.sleep(0.01)
-            if _runs(pid):
-                verdict.faults.append("its engine was left behind")
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+
+def gone(home: Path, verdict: Verdict) -> None:
+    """No engine of a home outlives its command."""
+    pids = home.parent / "engines.txt"
+    until = time.monotonic() + _GONE_S
+    for pid in map(int, pids.read_text().split() if pids.exists() else []):
+        while _runs(pid) and time.monotonic() < until:
+            time.sleep(0.01)
+        if _runs(pid):
+            verdict.faults.append("its engine was left behind")
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def _runs(pid: int) -> bool:
@@ -208,7 +209,7 @@ def _runs(pid: int) -> bool:
     return state != "Z"
 
 
-def _stand_in(pids: Path) -> None:
+def stand_in(pids: Path) -> None:
     """In the place of vLLM a server that answers by rule, in a process of its own."""
     from foretaste.serving import vllm_server
 

@@ -8,8 +8,11 @@ from damage import Damaged
 from disk import Full, ReadOnly
 from endpoint import KINDS
 from killed import Killed
+from load import EngineUnderLoad
 from others import Backwards, BadEndpoint, EngineKilled, Together
+from pipeline import RunKilled
 from trials import Scenario
+from workers import RayKilled, importable
 
 
 def scenarios(seed: int) -> list[Scenario]:
@@ -18,6 +21,8 @@ def scenarios(seed: int) -> list[Scenario]:
     every = list(by_name.values())
     made: list[Scenario] = [*every]
     made += [IndexChanges(seed), Feedback(seed), EngineKilled(by_name["batch"], seed)]
+    made += [EngineUnderLoad(seed), RunKilled(seed)]
+    made += [RayKilled(by_name["recommend --all"], seed)] if importable() else []
     made += [Full(one, seed) for one in every]
     made += [ReadOnly(one) for one in every]
     made += [Damaged(one, seed) for one in every]

@@ -3,8 +3,8 @@
 Every scenario is tried in turn, one moment after the other, so that a suite that runs out of time has
 tried all of them alike. FAULT_TRIALS (50) bounds the moments of one scenario, FAULT_SECONDS (780) the
 trials after preparing, FAULT_JOBS (processors, at most 4) how many run at once, FAULT_SEED (0) the
-moments; FAULT_ONLY=word,word chooses scenarios by their names. The last line of standard output is a
-JSON object of all trials together.
+moments, FAULT_LIMIT (120) the seconds after which a command counts as hanging; FAULT_ONLY=word,word
+chooses scenarios by their names. The last line of standard output is a JSON object of all trials.
 """
 
 from __future__ import annotations
@@ -81,11 +81,6 @@ def _prepared(folder: Path, seed: int) -> list[Scenario]:
     ended = forks.run(lambda: shop.write_model(folder / "model"), folder / "model.txt")
     if ended.code != 0:
         raise SystemExit(f"The model of this suite could not be made: {ended.said[-2000:]}")
-    shop.MODEL.append(folder / "model")
-    if trains:
-        ended = forks.run(lambda: shop.write_model(folder / "model"), folder / "model.txt")
-        if ended.code != 0:
-            raise SystemExit(f"The model of this suite could not be made: {ended.said[-2000:]}")
     for number, scenario in enumerate(chosen):
         begun = time.monotonic()
         scenario.prepare(folder / f"scenario-{number}")

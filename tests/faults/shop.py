@@ -27,6 +27,7 @@ ITEMS, USERS, EVENTS = 40, 24, 8
 CASES = 16  # answers to judge
 REQUESTS = 40  # of a batch
 _KINDS = ("lipstick", "shampoo", "razor", "perfume")
+_LOOKS = ("Matte", "Glossy", "Satin")
 
 
 class Words(seam.SentenceEmbedder):
@@ -52,8 +53,9 @@ def write_tables(folder: Path, *, events: int = EVENTS, extra: str = "") -> Path
     folder.mkdir(parents=True, exist_ok=True)
     lines = ["item_id,title,description,category,brand"]
     for row in range(ITEMS):
-        kind = _KINDS[row % len(_KINDS)]
-        lines.append(f"i{row},{kind} number{row} {extra},for the {kind},Beauty|{kind},b{row % 5}")
+        kind, look = _KINDS[row % len(_KINDS)], _LOOKS[row % len(_LOOKS)]
+        kinds = f"Beauty|{kind}|{look}"
+        lines.append(f"i{row},{kind} number{row} {extra},for the {kind},{kinds},b{row % 5}")
     (folder / "items.csv").write_text("\n".join(lines) + "\n")
     draw = np.random.default_rng(0)
     lines = ["user_id,item_id,timestamp,event"]
@@ -150,7 +152,9 @@ TRAININGS = (
     "transformers.models.llama.modeling_llama",
     "peft.utils.transformers_weight_conversion",
     "foretaste.finetune.examples.make",
+    "foretaste.finetune.grpo.train",
     "foretaste.finetune.interest.train",
+    "foretaste.finetune.reward.train",
     "foretaste.finetune.sft.train",
     "foretaste.finetune.towers.train",
 )

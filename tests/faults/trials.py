@@ -67,11 +67,15 @@ class Seen:
 
 
 def call(
-    words: Sequence[str], home: Path, kill: forks.Moment | None = None, counted: Path | None = None
+    words: Sequence[str],
+    home: Path,
+    kill: forks.Moment | None = None,
+    counted: Path | None = None,
+    limit_s: float = forks.LIMIT_S,
 ) -> forks.Ended:
     """Run the command on a home in a fork; its words go to a file beside the home."""
     said = home.parent / "said.txt"
-    return forks.run(lambda: shop.foretaste(home, *words), said, kill, counted)
+    return forks.run(lambda: shop.foretaste(home, *words), said, kill, counted, limit_s)
 
 
 def look(command: Command, home: Path) -> Seen:
@@ -130,7 +134,7 @@ def prepared(command: Command, folder: Path) -> Path:
     home.mkdir(parents=True)
     shop.furnish(template)
     for words in command.before:
-        ended = call(words(home), home)
+        ended = call(words(home), home, limit_s=command.limit_s)
         if ended.code != 0:
             raise SystemExit(f"{command.name}: preparing failed: {ended.said[-2000:]}")
     return template
