@@ -59,8 +59,8 @@ types:
 faults: install  ## kill, fill, damage and deceive every long command; nothing may be lost (15 minutes)
 	@$(BIN)/python -P tests/faults/run.py
 
-fuzz: install  ## ten thousand requests made up from the API's own document
-	FUZZ_REQUESTS=$${FUZZ_REQUESTS:-10000} $(BIN)/python -P -m pytest -q tests/app/test_api_fuzz.py
+fuzz: install  ## ten thousand requests made up from the API's own document, a thousand runs with hostile titles
+	FUZZ_REQUESTS=$${FUZZ_REQUESTS:-10000} INJECTION_RUNS=$${INJECTION_RUNS:-1000} $(BIN)/python -P -m pytest -q -s tests/app/test_api_fuzz.py tests/app/test_api_injected_titles.py
 
 audit: install  ## look the lock up among published advisories
 	@$(BIN)/python -P .ci/audit.py
