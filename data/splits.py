@@ -49,6 +49,12 @@ class Cases:
         histories = _gather(self.histories, starts, lengths)
         return Cases(self.users[indices], histories, self.targets[indices])
 
+    def unseen(self) -> Cases:
+        """The cases whose target does not stand in their history: those that are no repetition."""
+        owners = self.histories.owners
+        repeated = owners[self.histories.rows == self.targets[owners]]
+        return self.take(np.setdiff1d(np.arange(len(self)), repeated)) if len(repeated) else self
+
 
 @dataclass(frozen=True)
 class Split:

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from foretaste.data.dataset import Dataset
 from foretaste.data.files import locked, read_json, safe_name, subfolder, write_json
+from foretaste.data.histories import Histories
 from foretaste.data.progress import Meter, meter
 from foretaste.data.splits import Cases, Split, leave_one_out
 from foretaste.serving.rules.base import Constants, FittedRule, Scorer, Scores, zscores
@@ -79,15 +80,19 @@ def best_untrained(dataset: Dataset, vectors: Scores | None = None) -> FittedRul
 def chosen(dataset: Dataset, split: Split, material: Material, seed: int = 0) -> Choice:
     """The choice for this split, read from home when it was made before.
 
+    Validation cases whose target is a repetition are not asked: with the rest of the history dropped it
+    would be the only item of it left, and what favours the history would always win.
+
     Args:
         material: statistics of `split.train` (`Material(split.train, …)`).
         seed: of the sample of validation cases when there are too many to ask all.
     """
+    cases = split.validation.unseen()
     folder = subfolder("rules", safe_name(dataset.name))
-    path = folder / f"{_key(split, material, seed)}.json"
+    path = folder / f"{_key(split.train, cases, material, seed)}.json"
     with locked(folder):
         if not path.exists():
-            write_json(path, choose(split.validation, material, seed).model_dump())
+            write_json(path, choose(cases, material, seed).model_dump())
         return Choice.model_validate(read_json(path))
 
 
@@ -110,11 +115,11 @@ def sample(cases: Cases, most: int, seed: int) -> Cases:
     return cases.take(np.sort(draw.choice(len(cases), most, replace=False)))
 
 
-def _key(split: Split, material: Material, seed: int) -> str:
+def _key(train: Histories, cases: Cases, material: Material, seed: int) -> str:
     """16 hex digits over all that decides a choice: events, cases, words, vectors, grids."""
     total = hashlib.sha256(f"{_EDITION} {seed} {GRIDS} {ALPHAS} {TEXT_DECAYS}".encode())
-    arrays = [split.train.rows, split.train.offsets, split.validation.targets]
-    arrays += [split.validation.histories.rows, split.validation.histories.offsets]
+    arrays = [train.rows, train.offsets, cases.targets]
+    arrays += [cases.histories.rows, cases.histories.offsets]
     if material.vectors is not None:
         arrays.append(material.vectors)
     for array in arrays:

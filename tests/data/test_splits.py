@@ -61,6 +61,9 @@ def test_leave_one_out_by_hand() -> None:
     assert lists(split.test.histories) == [[0, 1, 2], [2, 1]]
     assert split.test.targets.tolist() == [0, 0]
     assert split.fitted_on("train") is split.train
+    assert split.validation.unseen() is split.validation
+    assert lists(split.test.unseen().histories) == [[2, 1]]  # u had a before
+    assert split.test.unseen().users.tolist() == [2]
 
 
 def test_temporal_by_hand() -> None:

@@ -175,6 +175,14 @@ def test_one_user_is_answered_at_once(home: Path) -> None:
     assert np.median(times) < 0.02
 
 
+def test_repetitions_do_not_decide_the_choice(home: Path) -> None:
+    again = [[0, 1, 0, 5], [1, 2, 2, 4]]  # the third, asked in validation, is a repetition
+    split = leave_one_out(shop([*again, [3, 4, 2, 5]]))
+    found = select.chosen(shop(again), split, Material(split.train, TEXTS))
+    assert len(split.validation) == 3
+    assert found.cases == 1
+
+
 def test_a_sample_keeps_cases_whole() -> None:
     histories = Histories.from_lists([[0], [1, 1], [2, 2, 2], []])
     cases = Cases(np.arange(4), histories, np.arange(4, dtype=np.int32))
