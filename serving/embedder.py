@@ -24,10 +24,11 @@ from foretaste.serving.vector_cache import VectorCache
 
 DEFAULT_EMBEDDER = "bundled:all-minilm-l6-v2"
 _BATCH = 64  # texts in one forward pass
-# A forward pass of a new shape makes matrix kernels of its own: 4 to 12 ms, and about a megabyte that
-# stays. So batches are filled up to a few sizes, and texts to a multiple of 8 tokens.
+# Matrix kernels are made for one number of tokens in a batch: 4 to 12 ms, and nearly three megabytes that
+# stay. So batches are filled up to sizes of one and three halves of a power of two, and so are their
+# texts; whatever is embedded, their products are a few dozen numbers, the small ones most of the time.
 _SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, _BATCH)
-_MULTIPLE = 8
+_SHORTEST = 8  # tokens to which the shortest texts are filled
 _FEW = 32  # texts up to which waiting for a second thread costs more than it helps
 _KEEP_EVERY = 1024  # texts encoded before they are put on disk: what a killed run can lose
 _NO_TEXT = "-"  # read in place of an empty text: not every tokenizer makes a token of nothing
@@ -149,12 +150,9 @@ class SentenceEmbedder:
         if self._model is None:
             self._model = _load(self._folder)
         words = [text if text.strip() else _NO_TEXT for text in texts]
-        filling = [_NO_TEXT] * _missing(len(words))
         with threads(1 if len(words) <= _FEW else usable_cores()):
-            raw = self._model.encode(
-                words + filling, batch_size=_BATCH, show_progress_bar=False, convert_to_tensor=True
-            )
-        vectors = np.asarray(raw[: len(words)].float().cpu(), dtype=np.float32)  # (n, d)
+            batches = (words[first : first + _BATCH] for first in range(0, len(words), _BATCH))
+            vectors = np.concatenate([_of_batch(self._model, batch) for batch in batches])  # (n, d)
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)  # (n, 1)
         if vectors.shape != (len(texts), self._dimension) or not (lengths > 0).all():
             raise ForetasteError(
@@ -260,7 +258,6 @@ def _load(folder: Path) -> Any:
                 "dtype": torch.bfloat16 if fast_bfloat16() else torch.float32,
             },
         )
-        model[0].processing_kwargs = {"text": {"pad_to_multiple_of": _MULTIPLE}}
         return model
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise ModelError(
@@ -268,14 +265,32 @@ def _load(folder: Path) -> Any:
         ) from error
 
 
-def _missing(count: int) -> int:
-    """Texts that a last batch lacks to be of one of the few sizes.
+def _of_batch(model: Any, words: list[str]) -> NDArray[np.float32]:
+    """(n, d) float32 of at most `_BATCH` texts, computed in one of few shapes."""
+    most = int(model.max_seq_length)
+    tokens = model.tokenizer(words, truncation=True, max_length=most)["input_ids"]
+    length = min(_few_lengths(max(map(len, tokens))), most)
+    model[0].processing_kwargs = {"text": {"padding": "max_length", "max_length": length}}
+    size = next(size for size in _SIZES if size >= len(words))
+    raw = model.encode(
+        words + [_NO_TEXT] * (size - len(words)),
+        batch_size=_BATCH,
+        show_progress_bar=False,
+        convert_to_tensor=True,
+    )
+    return np.asarray(raw[: len(words)].float().cpu(), dtype=np.float32)
 
-    >>> _missing(12), _missing(13), _missing(64 + 5)
-    (0, 3, 1)
+
+def _few_lengths(tokens: int) -> int:
+    """The length to which texts of so many tokens are filled: the next of 8, 12, 16, 24, 32, 48, …
+
+    >>> [_few_lengths(tokens) for tokens in (2, 9, 13, 33, 129)]
+    [8, 12, 16, 48, 192]
     """
-    last = count % _BATCH
-    return next(size for size in _SIZES if size >= last) - last if last else 0
+    length = _SHORTEST
+    while length < tokens:
+        length = length * 3 // 2 if length & (length - 1) == 0 else length * 4 // 3
+    return length
 
 
 def _longest_first(text: str) -> tuple[int, str]:

@@ -92,6 +92,13 @@ def test_the_model_meets_few_shapes_and_the_filling_changes_no_vector(
     together = embedder.encode(texts, keep=False)
     np.testing.assert_allclose(together, alone, atol=1e-6)
     assert [tuple(shape) for shape in shapes] == [(16, 16)]  # 13 texts, the longest of 15 tokens
+    shapes.clear()
+    for count in range(1, 80):
+        words = [" ".join(["red"] * (1 + (count * row) % 16)) for row in range(count)]
+        embedder.encode([f"{word} {row}" for row, word in enumerate(words)], keep=False)
+    for sizes, length in shapes:
+        assert length in (8, 12, 16)
+        assert sizes * length in {a << power for a in (1, 3, 9) for power in range(11)}
 
 
 @pytest.mark.parametrize(("fast", "rounding"), [(False, 1e-6), (True, 1e-3)])
