@@ -67,9 +67,11 @@ def cluster() -> Iterator[None]:
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
-    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise ForetasteError(f"Ray at {address} does not answer ({first}).") from error
+    except Exception as error:  # a node that is slow to start is a bare one of Ray's
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ForetasteError(
+            f"Ray at {address} does not answer ({first}); run the same command again."
+        ) from error
     try:
         yield
     finally:

@@ -26,7 +26,7 @@ from foretaste.app.fleet import spread
 from foretaste.app.fleet.config import FleetConfig, placed
 from foretaste.app.fleet.deploy import deployed
 from foretaste.app.fleet.people import parted, partition_of, usual_partitions
-from foretaste.data.errors import EngineError, InputError
+from foretaste.data.errors import EngineError, ForetasteError, InputError
 from foretaste.data.feedback import feedback_table
 
 SHOP = runpy.run_path(str(Path(__file__).parent / "test_recommend.py"))
@@ -213,6 +213,19 @@ def ray_here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         )
         yield
         ray.shutdown()
+
+
+def test_a_cluster_that_does_not_come_up_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray", reason="foretaste[ray] is not installed")
+
+    def init(**_: Any) -> None:
+        raise Exception("The node timed out during startup.\nMore")  # noqa: TRY002 (as Ray does)
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", init)
+    said = r"Ray at local does not answer \(The node timed out during startup\.\); run the same"
+    with pytest.raises(ForetasteError, match=said), spread.cluster():
+        pass
 
 
 def test_ray_makes_the_same_files_and_the_same_judgements(
