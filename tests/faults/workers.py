@@ -20,6 +20,7 @@ from killed import Killed
 from trials import Verdict, call, compare, copied, leftovers, look
 
 _WORKER = "ray::MapWorker"  # how Ray calls the process of an actor of Ray Data
+_STARTS = 3  # tries at a cluster
 _MEMORY = 100 * 2**20  # bytes of its store of objects
 _LIMIT_S = 5 * forks.LIMIT_S  # of a run: the cluster alone takes half a minute on a busy machine
 _GONE_S = 150.0  # in which a cluster must be gone after its driver: its agents look for it a minute
@@ -95,19 +96,26 @@ def _on_ray(home: Path, killed: Killed, temporary: Path) -> Callable[[], None]:
         os.environ.update(USUAL)
         import ray
 
-        ray.init(
-            address="local",
-            num_cpus=2,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="ERROR",
-            object_store_memory=_MEMORY,
-            _temp_dir=str(temporary),
-            runtime_env={
-                "env_vars": {"PYTHONPATH": os.pathsep.join(seen), "OMP_NUM_THREADS": "1"},
-                "worker_process_setup_hook": "hook_of_faults.words_for_weights",
-            },
-        )
+        for left in reversed(range(_STARTS)):
+            try:
+                ray.init(
+                    address="local",
+                    num_cpus=2,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level="ERROR",
+                    object_store_memory=_MEMORY,
+                    _temp_dir=str(temporary),
+                    runtime_env={
+                        "env_vars": {"PYTHONPATH": os.pathsep.join(seen), "OMP_NUM_THREADS": "1"},
+                        "worker_process_setup_hook": "hook_of_faults.words_for_weights",
+                    },
+                )
+                break
+            except Exception:  # Ray gives a node 30 s to start, which is little on a busy machine
+                ray.shutdown()
+                if not left:
+                    raise
         try:
             shop.foretaste(home, *words)
         finally:
