@@ -5,15 +5,17 @@
 Starts `foretaste app`, waits until its engine is warm, and drives Debian's chromium:
 
 * paint: from opening the page until the Recommend button can be pressed, in a browser that has seen
-  nothing yet (`first`) and in later visits (`again`);
+  nothing yet (`first`) and in later visits (`again`); and the processor seconds of server and browser
+  for it, which say more than wall time where others use the processor, too;
 * first output: from the click until the page shows what the agents read of the person, until their
   first persona, until the titles of the items, and until their cards with sentences and thumbs;
-* while working: how long a new visit takes while a recommendation is worked out, and the longest
-  time that the page under work did not answer to its own clock;
+* while working: how long a new visit takes while a recommendation is worked out (in one more run,
+  which tells nothing else), and the longest time that the page under work did not answer to its own
+  clock;
 * visitors: so many at once, each with a session of its own asking for another user; seconds until
   each had its items, and whether each got their own.
 
-Every figure is wall time: on a machine that does other things it is a bound from above. Runs repeat,
+The others are wall time: on a machine that does other things it is a bound from above. Runs repeat,
 medians and worst are told; runs that ended in a fault are counted and left out.
 """
 
@@ -29,6 +31,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import httpx
+import psutil
 from playwright.sync_api import Browser, Page, sync_playwright
 from screenshots import served
 
@@ -51,6 +54,24 @@ def told(values: list[float]) -> dict[str, float] | None:
     return {"median_s": round(statistics.median(values), 3), "worst_s": round(max(values), 3)}
 
 
+def processor(url: str) -> dict[str, float]:
+    """Processor seconds so far of the server at `url`, and of the browsers started here."""
+    with httpx.Client(timeout=60, trust_env=False) as client:
+        lines = client.get(url.replace("/app/", "/metrics")).text.splitlines()
+    server = next(line for line in lines if line.startswith("process_cpu_seconds_total"))
+    started = psutil.Process().children(recursive=True)
+    times = [one.cpu_times() for one in started if "chrom" in one.name()]
+    return {
+        "server_s": float(server.split()[1]),
+        "browser_s": sum(t.user + t.system for t in times),
+    }
+
+
+def since(before: dict[str, float], url: str, times: int) -> dict[str, float]:
+    """Processor seconds since then, a time."""
+    return {key: round((now - before[key]) / times, 2) for key, now in processor(url).items()}
+
+
 def visit(browser: Browser, url: str) -> tuple[Page, float]:
     """A page in a browser without any memory, and the seconds until it can be used."""
     page = browser.new_context().new_page()
@@ -66,10 +87,10 @@ def opened(page: Page, url: str) -> float:
     return time.perf_counter() - start
 
 
-def recommended(page: Page, others: Browser, url: str) -> dict[str, float] | None:
-    """Seconds from the click to the first output and to the items, and what was noticed meanwhile.
+def recommended(page: Page, url: str, others: Browser | None = None) -> dict[str, float] | None:
+    """Seconds from the click to the first output and to the items, and the page's longest stall.
 
-    None where the page told of a fault instead.
+    With `others` also the seconds of a visit meanwhile. None where the page told of a fault instead.
     """
     page.evaluate(CLOCK)
     start = time.perf_counter()
@@ -78,8 +99,10 @@ def recommended(page: Page, others: Browser, url: str) -> dict[str, float] | Non
     read = time.perf_counter() - start
     page.locator(".ft-persona h2, .ft-fault").first.wait_for()
     first = time.perf_counter() - start
-    beside, meanwhile = visit(others, url)
-    beside.context.close()
+    meanwhile = 0.0
+    if others is not None:
+        beside, meanwhile = visit(others, url)
+        beside.context.close()
     page.locator(".ft-items h2, .ft-card, .ft-fault").first.wait_for()
     titles = time.perf_counter() - start
     page.locator(".ft-card, .ft-fault").first.wait_for()
@@ -122,16 +145,21 @@ def measured(url: str, dataset: str, repeats: int, visitors: int) -> dict[str, A
         raise SystemExit("chromium was not found; `make browser` installs it on Debian.")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        before = processor(url)
         page, first = visit(browser, url)
+        cold, before = since(before, url, 1), processor(url)
         again = [opened(page, url) for _ in range(repeats)]
+        warm = since(before, url, repeats)
         say(f"First visit {first:.2f} s, later ones {statistics.median(again):.2f} s.")
         runs = []
         for _ in range(repeats):
             opened(page, url)
-            if (one := recommended(page, browser, url)) is not None:
+            if (one := recommended(page, url)) is not None:
                 runs.append(one)
                 words = ("read_s", "first_s", "titles_s", "whole_s")
                 say("Read, persona, titles, cards: " + ", ".join(f"{one[w]:.2f} s" for w in words))
+        opened(page, url)
+        beside = recommended(page, url, browser)
         browser.close()
     known = load_dataset(dataset)
     with ThreadPoolExecutor(visitors) as pool:
@@ -139,12 +167,13 @@ def measured(url: str, dataset: str, repeats: int, visitors: int) -> dict[str, A
     return {
         "runs": {"asked": repeats, "finished": len(runs)},
         "paint": {"first_s": round(first, 3), "again": told(again)},
+        "paint_processor": {"first": cold, "again": warm},
         "what_is_read": told([one["read_s"] for one in runs]),
         "first_persona": told([one["first_s"] for one in runs]),
         "titles": told([one["titles_s"] for one in runs]),
         "cards": told([one["whole_s"] for one in runs]),
         "while_working": {
-            "new_visit": told([one["visit_s"] for one in runs]),
+            "new_visit_s": beside and round(beside["visit_s"], 3),
             "longest_stall": told([one["stall_s"] for one in runs]),
         },
         "visitors": {
