@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 SUITE = Path(__file__).parent / "run.py"
-SAMPLE = "kill -9: batch,kill -9: engine,closing endpoint: batch,altered: batch"
+SAMPLE = "kill -9: batch,kill -9: engine of,closing endpoint: batch,altered: batch"
 
 
 def test_a_few_seconds_of_the_suite() -> None:
