@@ -3,7 +3,8 @@
     python benchmarks/interest_size.py --items 10000,40000 --json -
 
 Catalogues and histories are random; the layers are those of the base model. A few steps are taken at each size;
-times are seconds of this process's processor. docs/interest.md states the formula:
+times are seconds of this process's processor, and so is `flops_fraction`, the rate of the steps' matrix products beside
+that of a large product. docs/interest.md states the formula:
 
     weights = (2 (items + facts) + 3 · text) · dim + layers · 3.54 M + adaptor and heads
     training memory = 5 · 4 · weights (weights, gradients, two of AdamW, the best epoch)
@@ -15,24 +16,28 @@ times are seconds of this process's processor. docs/interest.md states the formu
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from foretaste.data.errors import InputError
 from foretaste.data.files import write_json
 from foretaste.data.histories import Histories
 from foretaste.finetune.interest.config import GROUP, InterestConfig, load_config
 from foretaste.finetune.interest.trainer import InterestTrainer
+from foretaste.finetune.runs import matmul_flops
 from foretaste.finetune.towers.data import TAGS_EACH, Vocabulary
 from foretaste.finetune.towers.material import Material
-from foretaste.serving.interest import base_folder
+from foretaste.serving.interest import base_folder, low_precision
 from foretaste.serving.rules.base import popularity
 
 EVENTS = 10  # of a person
@@ -54,9 +59,10 @@ def main() -> None:
     if len(sizes) != 2 or sizes[0] >= sizes[1]:
         raise InputError(f"--items expects two sizes, the smaller one first, not {options.items}.")
     config = load_config("cpu", [f"{GROUP}.wish=0", *options.set])
-    torch.set_num_threads(config.threads)
-    base = base_folder(config.base)
-    rows = [measured(items, config, base) for items in sizes]
+    task = partial(measured, config=config, base=base_folder(config.base))
+    # Each size in a process of its own: the second would find the memory that the first let go.
+    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as pool:
+        rows = list(pool.map(task, sizes))
     report = {"rows": rows, "million": extrapolated(rows, config)}
     if options.json and options.json != "-":
         write_json(Path(options.json), report)
@@ -65,16 +71,20 @@ def main() -> None:
 
 def measured(items: int, config: InterestConfig, base: Path) -> dict[str, Any]:
     """One size: as many people as items."""
-    gc.collect()
+    torch.set_num_threads(config.threads)
     made = material(items)
     before = psutil.Process().memory_info().rss
     trainer = InterestTrainer(made, config, base, _STEPS + 1)
     batches = trainer.epoch_batches(0)[: _STEPS + 1]
-    trainer.step(batches[0])
+    with FlopCounterMode(display=False) as counter:
+        trainer.step(batches[0])
     start = time.process_time()
     for batch in batches[1:]:
         trainer.step(batch)
     seconds = (time.process_time() - start) / len(batches[1:])
+    events = [int((batch.targets >= 0).sum()) for batch in batches]
+    rate = counter.get_total_flops() / events[0] * float(np.mean(events[1:])) / seconds
+    kind = str(low_precision()).removeprefix("torch.")
     trained = sum(value.numel() for value in trainer.net.parameters() if value.requires_grad)
     grown = psutil.Process().memory_info().rss - before
     return {
@@ -84,8 +94,12 @@ def measured(items: int, config: InterestConfig, base: Path) -> dict[str, Any]:
         "weights_by_formula": weights(items, config, trainer),
         "memory_mb": round(grown / 1e6),
         "memory_mb_by_formula": round(4 * (COPIES - 1) * trained / 1e6),
-        "events_a_step": round(float(np.mean([(b.targets >= 0).sum() for b in batches[1:]]))),
+        "events_a_step": round(float(np.mean(events[1:]))),
         "processor_s_a_step": round(seconds, 3),
+        "mflop_an_event": round(counter.get_total_flops() / events[0] / 1e6, 1),
+        "gflops": round(rate / 1e9, 1),
+        "flops_fraction": round(rate / matmul_flops(kind=kind), 3),
+        "arithmetic": kind,
     }
 
 
@@ -127,7 +141,9 @@ def extrapolated(rows: list[dict[str, Any]], config: InterestConfig) -> dict[str
     total = small["weights"] + per_item * (_MILLION - small["items"])
     events = _MILLION * (EVENTS - 1)
     steps = events / config.batch
+    grown = 1e6 * (large["memory_mb"] - small["memory_mb"])
     return {
+        "bytes_a_weight": round(grown / (large["weights"] - small["weights"]), 1),
         "weights": round(total),
         "training_gb": round(4 * COPIES * total / 1e9, 1),
         "ms_an_event": round(1e3 * s_event, 3),

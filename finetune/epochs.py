@@ -41,7 +41,7 @@ class Stepper(ABC):
         self, net: Any, groups: list[dict[str, Any]], decay: float, seed: int, steps: int
     ) -> None:
         self.net, self.seed, self.steps, self.done = net, seed, max(steps, 1), 0
-        self.optimizer = torch.optim.AdamW(groups, lr=1.0, weight_decay=decay)
+        self.optimizer = torch.optim.AdamW(groups, lr=1.0, weight_decay=decay, fused=True)
 
     @abstractmethod
     def epoch_batches(self, epoch: int) -> list[Batch]:

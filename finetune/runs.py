@@ -263,15 +263,18 @@ def peak_mb() -> int:
 def matmul_flops(size: int = 1024, seconds: float = 0.3, kind: str = "float32") -> float:
     """Floating-point operations a second of a large product on torch's threads: the best that this
     machine does in arithmetic of this kind, which training is compared with.
+
+    Seconds are those that the calling thread computed, so that a product which other programs
+    interrupt is not taken for a slow one.
     """
     import torch
 
     left, right = (torch.randn(size, size).to(getattr(torch, kind)) for _ in range(2))
-    best, start = float("inf"), time.perf_counter()
-    while time.perf_counter() - start < seconds:
-        begin = time.perf_counter()
+    best, start = float("inf"), time.thread_time()
+    while time.thread_time() - start < seconds:
+        begin = time.thread_time()
         torch.mm(left, right)
-        best = min(best, time.perf_counter() - begin)
+        best = min(best, time.thread_time() - begin)
     return 2 * size**3 / best
 
 

@@ -55,6 +55,8 @@ class InterestTrainer(Stepper):
         net = InterestNet(shape_of(material, config, base), config.dropout, low_precision())
         start_as_text(net.towers, material.text, config.seed)
         net.load_base(base)
+        # of short sequences torch's fused attention learns slower than plain products
+        net.model.set_attn_implementation("eager")
         if knowledge is not None:
             net.knowledge = deepcopy(knowledge)  # beside the network; `own_state` leaves it out
         super().__init__(net, _groups(net, config), config.decay, config.seed, steps)
