@@ -19,14 +19,13 @@ from numpy.typing import NDArray
 from foretaste.data.errors import ForetasteError, InputError, ModelError
 from foretaste.data.files import subfolder
 from foretaste.data.progress import meter
-from foretaste.serving.arithmetic import fast_bfloat16, threads, usable_cores
+from foretaste.serving.arithmetic import fast_bfloat16, few_sizes, threads, usable_cores
 from foretaste.serving.vector_cache import VectorCache
 
 DEFAULT_EMBEDDER = "bundled:all-minilm-l6-v2"
 _BATCH = 64  # texts in one forward pass
-# Matrix kernels are made for one number of tokens in a batch: 4 to 12 ms, and nearly three megabytes that
-# stay. So batches are filled up to sizes of one and three halves of a power of two, and so are their
-# texts; whatever is embedded, their products are a few dozen numbers, the small ones most of the time.
+# Batches are filled up to these sizes and texts as `few_sizes` says: the products of both, for which matrix
+# kernels are made, are a few dozen numbers.
 _SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, _BATCH)
 _SHORTEST = 8  # tokens to which the shortest texts are filled
 _FEW = 32  # texts up to which waiting for a second thread costs more than it helps
@@ -269,7 +268,7 @@ def _of_batch(model: Any, words: list[str]) -> NDArray[np.float32]:
     """(n, d) float32 of at most `_BATCH` texts, computed in one of few shapes."""
     most = int(model.max_seq_length)
     tokens = model.tokenizer(words, truncation=True, max_length=most)["input_ids"]
-    length = min(_few_lengths(max(map(len, tokens))), most)
+    length = min(few_sizes(max(map(len, tokens)), _SHORTEST), most)
     model[0].processing_kwargs = {"text": {"padding": "max_length", "max_length": length}}
     size = next(size for size in _SIZES if size >= len(words))
     raw = model.encode(
@@ -279,18 +278,6 @@ def _of_batch(model: Any, words: list[str]) -> NDArray[np.float32]:
         convert_to_tensor=True,
     )
     return np.asarray(raw[: len(words)].float().cpu(), dtype=np.float32)
-
-
-def _few_lengths(tokens: int) -> int:
-    """The length to which texts of so many tokens are filled: the next of 8, 12, 16, 24, 32, 48, …
-
-    >>> [_few_lengths(tokens) for tokens in (2, 9, 13, 33, 129)]
-    [8, 12, 16, 48, 192]
-    """
-    length = _SHORTEST
-    while length < tokens:
-        length = length * 3 // 2 if length & (length - 1) == 0 else length * 4 // 3
-    return length
 
 
 def _longest_first(text: str) -> tuple[int, str]:

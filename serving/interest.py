@@ -22,7 +22,7 @@ from foretaste.data.dataset import Dataset
 from foretaste.data.errors import ModelError
 from foretaste.data.files import new_folder, read_json, write_json
 from foretaste.data.histories import Histories
-from foretaste.serving.arithmetic import fast_bfloat16
+from foretaste.serving.arithmetic import fast_bfloat16, few_sizes
 from foretaste.serving.interest_folder import KIND, folder_of, shipped
 from foretaste.serving.interest_net import InterestNet, InterestShape
 from foretaste.serving.interest_ranker import MixRecord
@@ -32,6 +32,7 @@ from foretaste.serving.rules.base import Scores
 from foretaste.serving.towers import catalogue_arrays, histories_fingerprint, unseen_vectors
 
 WEIGHTS, RECORD = "interest.safetensors", "interest.json"
+_SHORTEST = 4  # places to which the shortest histories are filled, the beginning included
 _READ = 64  # histories of like length that are read at once
 _ROWS = 4096  # items turned into input vectors at once
 _ARRAYS = ("items", "seen", "inputs", "popular")
@@ -170,7 +171,8 @@ class Interest:
     def _read(self, histories: Histories, chosen: NDArray[np.int64], wishes: Any) -> Any:
         """(b, codes, dim) of some histories that are not empty."""
         lengths = histories.lengths[chosen]
-        rows = np.zeros((len(chosen), int(lengths.max())), dtype=np.int64)
+        room = few_sizes(int(lengths.max()) + 1, _SHORTEST) - 1  # something stands before the first
+        rows = np.zeros((len(chosen), room), dtype=np.int64)
         for line, number in zip(rows, chosen, strict=True):
             own = histories[int(number)]
             line[: len(own)] = own
