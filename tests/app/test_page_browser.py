@@ -78,10 +78,10 @@ def _fill(page: Page, place: str, text: str) -> None:
     page.keyboard.press("Enter")
 
 
-def _asks_stay(chat: ScriptedChat) -> None:
-    """Nobody asks the model any more."""
+def _asks_stay(chat: ScriptedChat, seconds: float = 0.8) -> None:
+    """Nobody asks the model any more, for longer than it takes to answer."""
     before = len(chat.asks)
-    time.sleep(0.8)
+    time.sleep(seconds)
     assert len(chat.asks) == before
 
 
@@ -169,19 +169,19 @@ def test_an_engine_that_is_down_is_one_sentence(visit: Any, house: Any) -> None:
 
 
 def test_stop_ends_the_work_and_so_does_a_reload(visit: Any, house: Any) -> None:
-    chat = ScriptedChat(lambda ask: {}, delay_s=0.7)
+    chat = ScriptedChat(lambda ask: {}, delay_s=2)  # long enough to be seen on a busy machine
     page = visit(model=chat)
     page.locator("#recommend").click()
     page.get_by_text("At work: planner").wait_for()
     page.locator("#stop").click()
     page.get_by_text("nothing works for you any more").wait_for()
     house.idle()
-    _asks_stay(chat)
+    _asks_stay(chat, 2.2)
     page.locator("#recommend").click()
     page.get_by_text("At work: planner").wait_for()
     page.reload()
     house.idle()
-    _asks_stay(chat)
+    _asks_stay(chat, 2.2)
     page.locator("#recommend").click()
     page.get_by_text("At work: planner").wait_for()
 
