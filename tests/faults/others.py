@@ -42,8 +42,9 @@ class BadEndpoint:
             words = with_endpoint(self.killed.command, self.killed.command.words(home), url)
             if words[0] == "judge" and self.kind == "half-open":
                 words += ["--set", "judge.deadline_s=2"]
+            deadline = 1.0 if self.kind == "half-open" else forks.LIMIT_S
             ended = forks.run(
-                lambda: (_hurry(), shop.foretaste(home, *words))[1], folder / "said.txt"
+                lambda: (_hurry(deadline), shop.foretaste(home, *words))[1], folder / "said.txt"
             )
         told_kindly(ended, verdict)
         seen = look(self.killed.command, home)
@@ -235,12 +236,12 @@ def _kill_later(pids: Path, seconds: float) -> None:
     timer.start()
 
 
-def _hurry() -> None:
-    """Waits between tries as short as a suite can bear."""
+def _hurry(deadline_s: float) -> None:
+    """Waits between tries as short as a suite can bear, and the deadline of one request of a batch."""
     from foretaste.serving import batch, openai_chat
 
     openai_chat._FIRST_PAUSE_S, openai_chat._DEATH_NOTICE_S = 0.01, 0.1
-    batch._PAUSE_S, batch.DEADLINE_S = 0.01, 1.0
+    batch._PAUSE_S, batch.DEADLINE_S = 0.01, deadline_s
 
 
 def _turn_back() -> None:
