@@ -236,7 +236,7 @@ def questions(tools: Tools, leaves: Leaves, config: GrpoConfig) -> Iterator[Ques
 
 
 def tested(job: Job, course: Course, first: dict[str, Any], best: dict[str, Any]) -> dict[str, Any]:
-    """The likeliest answers of the start and of the best step to people who trained nothing.
+    """What the start and the best step answer to people who trained nothing, sampled alike.
 
     The policy has the best weights afterwards.
 
@@ -247,7 +247,7 @@ def tested(job: Job, course: Course, first: dict[str, Any], best: dict[str, Any]
     found = []
     for weights in (first, best):
         load_lora_state(job.loaded.model, weights)
-        found.append(job.answers(job.test, 0.0, job.config.seed))
+        found.append(job.answers(job.test, job.config.temperature, job.config.seed))
     gain = np.array([b.rewards.accuracy - a.rewards.accuracy for a, b in zip(*found, strict=True)])
     means = resampled_means(gain[:, None], np.arange(len(gain)), RESAMPLES, job.config.seed)
     low, high = interval(means) or (0.0, 0.0)
@@ -292,11 +292,15 @@ def gates(scored: Sequence[Scored], share: float) -> Thresholds:
 
 
 def _validation(job: Job, course: Course) -> Callable[[], dict[str, float]]:
-    """Measures the policy on the held prompts, greedily: mean reward and its parts."""
+    """Measures the policy on the held prompts: mean reward and its parts.
+
+    Answers are sampled as those that set τ, with one seed for all steps: the likeliest answers of a
+    small model repeat a tag, so that none of them would pass the gate of diversity.
+    """
 
     def measure() -> dict[str, float]:
         thresholds = Thresholds.model_validate(course.thresholds)
-        scored = job.answers(job.held, 0.0, job.config.seed)
+        scored = job.answers(job.held, job.config.temperature, job.config.seed)
         combined = [job.scoring.combined(one.rewards, thresholds) for one in scored]
         return summary(scored, combined, thresholds)
 
