@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from foretaste.app.api import catalogue, chat, errors, health, mcp_tools, recommending
 from foretaste.app.api.guard import Guard
 from foretaste.app.api.keys import KeyRing
+from foretaste.app.api.memory import give_back_freed_memory
 from foretaste.app.api.service import Service
 from foretaste.app.api.shared_limits import shared_limits
 
@@ -48,6 +49,7 @@ def application(
         watching = [
             asyncio.create_task(service.engine.watch()),
             asyncio.create_task(service.follow()),
+            asyncio.create_task(give_back_freed_memory()),
         ]
         try:
             async with mcp.session_manager.run():
