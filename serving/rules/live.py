@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -226,7 +227,7 @@ class _Transitions:
 
     def _forget_oldest(self) -> None:
         """Keep the newest `_REMEMBERED` rows: a process that serves for long must not grow with them."""
-        for row in list(self._needs)[: max(0, len(self._needs) - _REMEMBERED)]:
+        for row in list(islice(self._needs, max(0, len(self._needs) - _REMEMBERED))):
             del self._needs[row]
             self._made.pop(row, None)
 
