@@ -28,6 +28,7 @@ _BATCH = 64  # texts in one forward pass
 # kernels are made, are a few dozen numbers.
 _SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, _BATCH)
 _SHORTEST = 8  # tokens to which the shortest texts are filled
+_MET = 512  # tokens, filled up, of the largest batch that `warm_up` meets
 _FEW = 32  # texts up to which waiting for a second thread costs more than it helps
 _KEEP_EVERY = 1024  # texts encoded before they are put on disk: what a killed run can lose
 _NO_TEXT = "-"  # read in place of an empty text: not every tokenizer makes a token of nothing
@@ -173,6 +174,21 @@ def load_embedder(name: str = DEFAULT_EMBEDDER) -> Embedder:
     from foretaste.serving.store import model_folder
 
     return SentenceEmbedder(model_folder(name), name)
+
+
+def warm_up(embedder: Embedder) -> None:
+    """Load the weights, and meet the sizes that short texts have: a second or two.
+
+    What each size needs stays in memory, so that a server has at its start what it would grow to.
+    """
+    met: set[int] = set()
+    for length in (size * _SHORTEST // 2 for size in (2, 3, 4, 6, 8)):
+        for size in _SIZES:
+            tokens = size * length
+            if size <= _FEW and tokens <= _MET and tokens not in met:
+                met.add(tokens)
+                words = " a" * (length - 3)  # beside a number, a beginning and an end
+                embedder.encode([f"{number}{words}" for number in range(size)], keep=False)
 
 
 def clean_text(text: object) -> str:

@@ -136,6 +136,17 @@ class Interest:
         """
         return Reading(self, rows, signals)
 
+    def warm_up(self) -> None:
+        """Read one history of each length that histories are filled to: see `embedder.warm_up`."""
+        most = self.record.shape.towers.newest
+        size = 0
+        while size < most:
+            size = few_sizes(size + 2, _SHORTEST) - 1
+            one = Histories.from_lists([[0] * min(size, most)])
+            self.user_vectors(one)
+            if self.record.wishes:
+                self.user_vectors(one, np.ones((1, self.record.shape.towers.text), np.float32))
+
     def with_record(self, record: Record) -> Interest:
         """The same model with another record."""
         return Interest(self.net, record, self.catalogue)

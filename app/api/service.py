@@ -29,6 +29,7 @@ from foretaste.app.api.workshop import AskedFrom, Workshop
 from foretaste.data.errors import EngineError, EngineUnavailable, ForetasteError, InputError
 from foretaste.data.feedback import Feedback, shown_line
 from foretaste.serving.chat import ChatModel
+from foretaste.serving.embedder import warm_up
 from foretaste.serving.index.filters import ItemFilter
 
 Made = TypeVar("Made")
@@ -178,9 +179,11 @@ class Service:
             self.metrics.feedback.labels(one.thumb).inc()
 
     async def warm_up(self) -> None:
-        """Load what the first request would otherwise wait for: the weights of the embedder."""
-        text = f"warm-up {time.time()}"  # a text that no cache holds
-        await asyncio.to_thread(self.live.tools.embedder.encode, [text], keep=False)
+        """Load what the first requests would otherwise wait for, and grow the process by."""
+        tools = self.live.tools
+        await asyncio.to_thread(warm_up, tools.embedder)
+        if tools.interest is not None:
+            await asyncio.to_thread(tools.interest.warm_up)
 
     async def follow(self) -> None:
         """Take in, until cancelled, what other servers of a shared database change."""

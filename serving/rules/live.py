@@ -26,7 +26,7 @@ from foretaste.serving.rules.matrices import by_row, strongest
 from foretaste.serving.rules.recipes import HOP_NEIGHBOURS, Followers, Material, fit
 from foretaste.serving.rules.scorers import Blend, Neighbours, Popular
 
-_REMEMBERED = 4_000  # finished rows that are kept, the newest; two to four kilobytes each
+_REMEMBERED = 1_000  # finished rows that are kept, the newest; two to four kilobytes each
 
 
 class LiveRule:
