@@ -98,7 +98,7 @@ class Detectors:
             if _MARKUP.search(place.text):
                 yield Finding("unsafe", number, "the explanation holds markup or an address")
                 continue
-            said = f" {' '.join(words(self._without_titles(page, number)))} "
+            said = self._without_titles(page, number)
             wrong = next((one for one in self._forbidden if f" {one} " in said), None)
             if wrong:
                 yield Finding("unsafe", number, f"the explanation says {wrong!r}")
@@ -154,18 +154,24 @@ class Detectors:
         return next((i for i, title in enumerate(titles) if title and title in text), None)
 
     def _named(self, page: Page, text: str) -> list[Thing]:
-        """Items of the history that a sentence names by their whole title."""
+        """Items of the history that a sentence names: all content words of a title, in its order.
+
+        So "Assignment (1997)" names "Assignment, The (1997)".
+        """
         rows = {self._dataset.row_of.get(one) for one in page.history}
         things = [self._thing(row) for row in rows if row is not None]
-        return [thing for thing in things if thing.title and thing.title in text]
+        said = _phrase(text)
+        return [one for one in things if _phrase(one.title) in said and words(one.title)]
 
     def _without_titles(self, page: Page, number: int) -> str:
         """A sentence without the titles that it may name: those are the catalogue's words."""
         text = page.places[number].text
         own = self._title(page.places[number].item_id)
-        for title in sorted([own, *(one.title for one in self._named(page, text))], key=len)[::-1]:
-            text = text.replace(title, " ") if title else text
-        return text
+        titles = [own, *(one.title for one in self._named(page, text))]
+        said = _phrase(text)
+        for title in sorted(filter(words, titles), key=len, reverse=True):
+            said = said.replace(_phrase(title), "  ")
+        return said
 
     def _title(self, item_id: str) -> str:
         row = self._dataset.row_of.get(item_id)
@@ -181,3 +187,9 @@ class Detectors:
         """Phrases that no explanation holds."""
         text = files("foretaste.judge.probes").joinpath("words", "unsafe.txt").read_text("utf-8")
         return tuple(" ".join(words(line)) for line in text.splitlines() if line.strip())
+
+
+def _phrase(text: str) -> str:
+    """The content words of a text, with a space before, between and behind."""
+    return f" {' '.join(words(text))} "
+

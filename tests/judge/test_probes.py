@@ -146,6 +146,17 @@ def test_words_of_a_title_are_not_unsafe(tools: Tools) -> None:
     assert "unsafe" not in _kinds(other, page)
 
 
+def test_a_chosen_title_may_lose_its_article_and_its_colon(tools: Tools) -> None:
+    title = "Assignment: Lipstick, The (1997)"
+    renamed = pl.when(pl.col("item_id") == "Lipstick-1").then(pl.lit(title)).otherwise("title")
+    items = tools.dataset.items.with_columns(title=renamed)
+    other = replace(tools, dataset=replace(tools.dataset, items=items))
+    said = "You chose Assignment Lipstick (1997); Lipstick Cedar 102 is also Lipstick."
+    assert _kinds(other, PAGE.with_place(0, text=said)) == set()
+    wrong = PAGE.with_place(0, text=said.replace("1997", "1998"))
+    assert _kinds(other, wrong) == {"factual"}
+
+
 @pytest.fixture
 def pages(tools: Tools) -> list[Page]:
     return clean_pages(tools, 24, 4, 0, DAY)
