@@ -24,6 +24,7 @@ from foretaste.data.errors import ForetasteError, InputError
 
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
 _PART = ".part"
+SUMS = "sha256.json"  # in a folder that was written whole
 _NUMBER = re.compile(
     r"\(os error (\d+)\)"
 )  # how libraries written in Rust name a fault of the system
@@ -123,6 +124,24 @@ def sha256(path: Path) -> str:
     """The 64 hex digits of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_sums(folder: Path) -> None:
+    """Put the sha256 of every file of a finished folder beside them, into `sha256.json`."""
+    write_json(folder / SUMS, {path.name: sha256(path) for path in sorted(folder.iterdir())})
+
+
+def check_sums(folder: Path) -> None:
+    """Hold the files of a folder to what `write_sums` kept; a folder without that file passes.
+
+    Raises:
+        OSError: a file is not there, or not as it was written.
+    """
+    if not (folder / SUMS).exists():
+        return
+    for name, wanted in read_json(folder / SUMS).items():
+        if sha256(folder / safe_name(name)) != wanted:
+            raise OSError(f"{name} is not as it was written")
 
 
 @contextmanager

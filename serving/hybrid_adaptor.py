@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from foretaste.data.errors import ModelError
-from foretaste.data.files import new_folder, read_json, write_json
+from foretaste.data.files import check_sums, new_folder, read_json, write_json, write_sums
 
 WEIGHTS, RECORD = "adaptor.safetensors", "adaptor.json"
 _ARRAYS = ("w1", "b1", "w2", "b2")
@@ -131,6 +131,7 @@ class Adaptor:
             arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in _ARRAYS}
             save_file(arrays, part / WEIGHTS)
             write_json(part / RECORD, self.belongs.model_dump())
+            write_sums(part)
 
 
 def load_adaptor(folder: Path) -> Adaptor:
@@ -148,10 +149,11 @@ def load_adaptor(folder: Path) -> Adaptor:
             "name the folder that training wrote."
         )
     try:
+        check_sums(folder)
         arrays = load_file(folder / WEIGHTS)
         w1, b1, w2, b2 = (arrays[name].astype(np.float32) for name in _ARRAYS)
         belongs = Belongs.model_validate(read_json(folder / RECORD))
-    except (SafetensorError, KeyError, ValidationError) as error:
+    except (OSError, SafetensorError, KeyError, ValidationError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(
             f"The adaptor in {folder} cannot be read ({reason}); save it again."

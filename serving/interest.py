@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError
 
 from foretaste.data.dataset import Dataset
 from foretaste.data.errors import ModelError
-from foretaste.data.files import new_folder, read_json, write_json
+from foretaste.data.files import check_sums, new_folder, read_json, write_json, write_sums
 from foretaste.data.histories import Histories
 from foretaste.serving.arithmetic import fast_bfloat16, few_sizes
 from foretaste.serving.interest_folder import KIND, folder_of, shipped
@@ -162,6 +162,7 @@ class Interest:
             arrays |= {name: value.to(_SMALL) for name, value in small.items()}
             save_file({name: value.contiguous() for name, value in arrays.items()}, part / WEIGHTS)
             write_json(part / RECORD, self.record.model_dump())
+            write_sums(part)
 
     def _users(self, histories: Histories, wishes: Scores | None = None) -> Any:
         """(n, codes, dim); histories of like length are read together, so little padding is."""
@@ -241,6 +242,7 @@ def read_interest(folder: Path) -> Interest:
 
     record = read_record(folder)
     try:
+        check_sums(folder)
         arrays = load_file(folder / WEIGHTS)
         net = InterestNet(record.shape, low=low_precision())
         if record.shape.lora:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from foretaste.data.errors import InputError, ModelError
-from foretaste.data.files import home, read_json, safe_name
+from foretaste.data.files import check_sums, home, read_json, safe_name
 from foretaste.serving.adapters import check_adapter
 from foretaste.serving.arithmetic import fast_bfloat16
 from foretaste.serving.prefixes import continued
@@ -129,6 +129,13 @@ class RewardModel:
             ModelError: no reward model there, a damaged one, or another base model than it needs.
         """
         record = read_record(folder)
+        try:
+            check_sums(folder)
+        except OSError as error:
+            raise ModelError(
+                f"The reward model in {folder} is damaged ({error}); train it again with "
+                "`foretaste finetune reward`."
+            ) from error
         check_adapter(folder, MAX_RANK)
         net, tokenizer = _network(record, folder)
         spelling = Spelling(tokenizer, record.context_tokens, record.answer_tokens)

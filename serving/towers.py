@@ -21,7 +21,7 @@ from pydantic import BaseModel, ValidationError
 
 from foretaste.data.dataset import Dataset
 from foretaste.data.errors import ModelError
-from foretaste.data.files import new_folder, read_json, write_json
+from foretaste.data.files import check_sums, new_folder, read_json, write_json, write_sums
 from foretaste.data.histories import Histories
 from foretaste.serving.published import CURRENT, publish, published
 from foretaste.serving.rules.base import Scorer, Scores
@@ -168,6 +168,7 @@ class Towers:
             arrays |= {"items": self._items, "seen": self._seen, "popular": self._popular}
             save_file({name: value.contiguous() for name, value in arrays.items()}, part / WEIGHTS)
             write_json(part / RECORD, self.record.model_dump())
+            write_sums(part)
 
 
 def catalogue_arrays(
@@ -255,6 +256,7 @@ def read_towers(folder: Path) -> Towers:
     from safetensors.torch import load_file
 
     try:
+        check_sums(folder)
         record = Record.model_validate(read_json(folder / RECORD))
         arrays = load_file(folder / WEIGHTS)
         net = TowersNet(record.shape)

@@ -16,7 +16,7 @@ import torch
 from foretaste.agents.retrieval.tools import Tools, load_tools
 from foretaste.agents.wording import prompting
 from foretaste.data.errors import InputError
-from foretaste.data.files import locked, new_folder, replacing, subfolder, write_json
+from foretaste.data.files import locked, new_folder, replacing, subfolder, write_json, write_sums
 from foretaste.data.progress import note
 from foretaste.data.store import load_dataset
 from foretaste.finetune.language_model import (
@@ -206,6 +206,7 @@ def publish(name: str, net: RewardNet, loaded: Loaded, record: RewardRecord) -> 
             with replacing(part / HEAD) as file:
                 save_file(head, file)
             write_json(part / RECORD, record.model_dump())
+            write_sums(part)
         write_json(parent / POINTER, {"run": folder.name})
     return folder
 

@@ -17,7 +17,16 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from foretaste.data.errors import InputError, ModelError
-from foretaste.data.files import home, new_folder, read_json, safe_name, subfolder, write_json
+from foretaste.data.files import (
+    check_sums,
+    home,
+    new_folder,
+    read_json,
+    safe_name,
+    subfolder,
+    write_json,
+    write_sums,
+)
 from foretaste.judge.objects import Case, Judgement
 from foretaste.judge.people.calibration import Calibration
 from foretaste.judge.people.features import Read, Reference, Vectors, read
@@ -223,6 +232,7 @@ class Head:
         with new_folder(folder) as part:
             save_file(self.arrays(), part / WEIGHTS)
             write_json(part / RECORD, self.record.model_dump())
+            write_sums(part)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The fitted arrays of trees and kernel machine, as safetensors keeps them: `part.name`."""
@@ -268,6 +278,7 @@ def load_head(name: str) -> Head:
             f"There is no judge head {name!r}; `foretaste finetune judge-head --labels FILE` makes one."
         )
     try:
+        check_sums(folder)
         record = Record.model_validate(read_json(folder / RECORD))
         arrays = load_file(folder / WEIGHTS)
         trees = Trees(**{one: arrays[f"trees.{one}"] for one in _TREES})

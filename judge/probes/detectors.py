@@ -192,4 +192,3 @@ class Detectors:
 def _phrase(text: str) -> str:
     """The content words of a text, with a space before, between and behind."""
     return f" {' '.join(words(text))} "
-

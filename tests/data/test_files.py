@@ -12,7 +12,15 @@ import pytest
 
 from foretaste.data import files
 from foretaste.data.errors import InputError
-from foretaste.data.files import new_folder, replacing, safe_name, subfolder, write_json
+from foretaste.data.files import (
+    check_sums,
+    new_folder,
+    replacing,
+    safe_name,
+    subfolder,
+    write_json,
+    write_sums,
+)
 
 WRITER = """
 import sys
@@ -99,3 +107,19 @@ def test_no_name_leaves_its_folder(home: Path, name: str) -> None:
     with pytest.raises(InputError, match="plain name"):
         subfolder("datasets", name)
     assert not home.exists() or list(home.rglob("*")) in ([], [home / "datasets"])
+
+
+def test_every_altered_bit_and_every_missing_file_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "weights").write_bytes(bytes(range(64)))
+    check_sums(tmp_path)  # made before there were digests
+    write_sums(tmp_path)
+    check_sums(tmp_path)
+    for place in range(64):
+        held = bytearray(range(64))
+        held[place] ^= 1 << place % 8
+        (tmp_path / "weights").write_bytes(held)
+        with pytest.raises(OSError, match="weights is not as it was written"):
+            check_sums(tmp_path)
+    (tmp_path / "weights").unlink()
+    with pytest.raises(OSError, match="weights"):
+        check_sums(tmp_path)

@@ -101,13 +101,29 @@ def few_examples(home: Path) -> list[str]:
 
 
 def _found_examples(home: Path) -> Found:
+    from foretaste.data.errors import InputError
+    from foretaste.data.files import read_json
     from foretaste.finetune.examples.rows import CARD, LINES, load
 
     folder = place(home) / "rows"
     rows = [row.model_dump() for row in load(folder)]
+    card = read_json(folder / CARD)
+    try:
+        _as_written(folder / LINES, card["sha256"][LINES])
+        told = [card["data_fingerprint"], card["counts"]]
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{CARD} is altered.") from error
     lines = [json.loads(line) for line in (folder / LINES).read_text("utf-8").splitlines()]
-    card = json.loads((folder / CARD).read_text("utf-8"))
-    return {"rows": [digest([rows, lines, card["data_fingerprint"], card["counts"]])]}
+    return {"rows": [digest([rows, lines, *told])]}
+
+
+def _as_written(path: Path, wanted: str) -> None:
+    """What others read (`datasets`, a warehouse) can be held to the digest that stands beside it."""
+    from foretaste.data.errors import InputError
+    from foretaste.data.files import sha256
+
+    if sha256(path) != wanted:
+        raise InputError(f"{path.name} is altered.")
 
 
 def _towers(home: Path) -> list[str]:
@@ -262,6 +278,7 @@ def _found_all(home: Path) -> Found:
     made: Found = {}
     folder = place(home) / "pages"
     for part in _whole_lines(folder / "manifest.jsonl"):
+        _as_written(folder / str(part["file"]), str(part["sha256"]))
         for row in pq.read_table(folder / str(part["file"])).to_pylist():
             made.setdefault(row["user_id"], []).append(digest(row))
     return made

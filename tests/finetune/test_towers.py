@@ -246,7 +246,11 @@ def test_served_and_evaluated_are_one_when_nothing_is_learnt_again(tiny, embedde
 def test_damaged_towers_are_refused_in_one_sentence(trained, home: Path) -> None:
     folder = next(path for path in (home / "towers" / "tiny").iterdir() if path.is_dir())
     weights = folder / "towers.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-100])
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-8] + bytes(8))  # still a file of weights, with other weights
+    with pytest.raises(ModelError, match="not as it was written"):
+        read_towers(folder)
+    weights.write_bytes(whole[:-100])
     with pytest.raises(ModelError, match="train them again"):
         read_towers(folder)
 

@@ -67,6 +67,7 @@ def test_a_damaged_or_missing_adaptor_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="was expected in"):
         load_adaptor(tmp_path)
     by_hand().save(tmp_path / "a")
+    load_adaptor(tmp_path / "a")
     (tmp_path / "a" / "adaptor.safetensors").write_bytes(b"no weights")
     with pytest.raises(ModelError, match="cannot be read"):
         load_adaptor(tmp_path / "a")
