@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 
 from foretaste.data.dataset import Dataset, DatasetInfo
 from foretaste.data.errors import DataError, ForetasteError, InputError
-from foretaste.data.files import home, locked, new_folder, read_json, safe_name, write_json
+from foretaste.data.files import home, locked, new_folder, read_json, safe_name, sha256, write_json
 from foretaste.data.tables import ORDER, TABLES, Table, validate
 
 QUARANTINE_COLUMNS: dict[str, pl.DataType] = {
@@ -127,7 +127,8 @@ def _replace_current(
         if built_on is not None and _current(info.name)[0].fingerprint != built_on:
             raise ForetasteError(f"Another command changed {info.name} meanwhile; repeat this one.")
         version = _write_version(folder, tables, info)
-        write_json(folder / "current.json", {"version": version})
+        told = {"version": version, "sha256": sha256(folder / version / "dataset.json")}
+        write_json(folder / "current.json", told)
         _remove_older(folder, version)
 
 
@@ -146,8 +147,12 @@ def _current(name: str) -> tuple[StoredInfo, Path]:
         )
     try:
         for _ in range(2):  # an import may replace the version right after it was looked up
-            folder = pointer.parent / safe_name(read_json(pointer)["version"])
+            told = read_json(pointer)
+            folder = pointer.parent / safe_name(told["version"])
             with suppress(FileNotFoundError):
+                found = sha256(folder / "dataset.json")
+                if told.get("sha256", found) != found:  # earlier pointers have none
+                    raise _damaged(name, "its description was altered (its sha256 differs)")
                 return StoredInfo.model_validate(read_json(folder / "dataset.json")), folder
     except (ValidationError, KeyError, TypeError, InputError) as error:
         raise _damaged(name, "its description is not readable") from error
@@ -188,7 +193,7 @@ def _write_version(folder: Path, tables: dict[str, pl.DataFrame], info: DatasetI
     """
     facts = info.model_dump_json() + _fingerprint(tables["quarantine"])
     version = f"{info.fingerprint}-{hashlib.sha256(facts.encode()).hexdigest()[:8]}"
-    if (folder / version).exists() and not _intact(folder / version):
+    if (folder / version).exists() and not _intact(folder / version, info):
         shutil.rmtree(folder / version)
     if not (folder / version).exists():
         with new_folder(folder / version) as part:
@@ -202,13 +207,13 @@ def _write_version(folder: Path, tables: dict[str, pl.DataFrame], info: DatasetI
     return version
 
 
-def _intact(version: Path) -> bool:
-    """Whether every file of a version is the one that was written."""
+def _intact(version: Path, info: DatasetInfo) -> bool:
+    """Whether every file of a version is the one that was written, its description that of `info`."""
     try:
-        info = StoredInfo.model_validate(read_json(version / "dataset.json"))
-        return all(
+        found = StoredInfo.model_validate(read_json(version / "dataset.json"))
+        return found == StoredInfo(**info.model_dump(), files=found.files) and all(
             _describe_file(version / f"{table}.parquet", file.rows) == file
-            for table, file in info.files.items()
+            for table, file in found.files.items()
         )
     except (OSError, ValidationError, ForetasteError):
         return False

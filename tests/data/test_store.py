@@ -77,6 +77,20 @@ def test_the_same_import_mends_a_damaged_version(version: Path, shop: Path) -> N
     assert load_dataset("shop").items.height == 3
 
 
+def test_a_description_with_another_letter_is_refused_and_mended(version: Path, shop: Path) -> None:
+    told = version / "dataset.json"
+    whole, inode = told.read_text(), (version / "items.parquet").stat().st_ino
+    import_dataset("shop", find_files(shop))
+    assert (version / "items.parquet").stat().st_ino == inode, "what is whole stays"
+    told.write_text(whole.replace("items.csv", "items.csw"))
+    assert told.read_text() != whole
+    with pytest.raises(ForetasteError, match="description was altered"):
+        load_dataset("shop")
+    import_dataset("shop", find_files(shop))
+    assert told.read_text() == whole
+    assert load_dataset("shop").items.height == 3
+
+
 def test_what_a_killed_import_left_is_removed(version: Path, shop: Path) -> None:
     left = version.parent / ".abc.x1.part"
     left.mkdir()
