@@ -57,6 +57,7 @@ def check_sentence(
     * Negations, comparisons and praise stand only inside a title.
     * Parts of two titles side by side make no new name.
     * An attribute that only a chosen item has is said right after that item's title.
+    * No attribute is said twice in a row.
     * What "you chose" is an item that was chosen, never the explained one.
 
     Args:
@@ -69,8 +70,11 @@ def check_sentence(
     Raises:
         CheckFailed: with what is wrong, in words that a model can act on.
     """
-    _worded(language.stems(text))
-    check_facts(text, item, chosen, language, known=known)
+    said = language.stems(text)
+    _worded(said)
+    mentions = _mentions(said, _names(item, chosen, language), language.glue | language.claims)
+    _borne_out(text, said, mentions, language, known)
+    _said_once(said, mentions)
     return " ".join(text.split())
 
 
@@ -82,8 +86,14 @@ def check_facts(
     Arguments and errors as of `check_sentence`.
     """
     said = language.stems(text)
-    names = _names(item, chosen, language)
-    mentions = _mentions(said, names, language.glue | language.claims)
+    mentions = _mentions(said, _names(item, chosen, language), language.glue | language.claims)
+    _borne_out(text, said, mentions, language, known)
+
+
+def _borne_out(
+    text: str, said: list[str], mentions: list[_Mention], language: Language, known: str
+) -> None:
+    """Everything that is said is a fact."""
     _founded(text, said, mentions, language, known)
     if not mentions:
         raise CheckFailed("the sentence names no fact of the item or the history")
@@ -98,6 +108,14 @@ def _worded(said: list[str]) -> None:
     loud = any(n > (2 if len(word) > _LONGEST_SMALL else 4) for word, n in counts.items())
     if len(said) < 3 or loud:
         raise CheckFailed("the sentence is empty or repeats itself")
+
+
+def _said_once(said: list[str], mentions: list[_Mention]) -> None:
+    """No attribute stands beside itself: "Animation, Animation, Children's"."""
+    for one, other in pairwise(mentions):
+        words, again = said[one.start : one.stop], said[other.start : other.stop]
+        if one.stop == other.start and words == again and not (one.title or other.title):
+            raise CheckFailed(f"the sentence says {' '.join(words)!r} twice in a row")
 
 
 def _names(

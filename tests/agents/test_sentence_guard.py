@@ -35,6 +35,7 @@ def _held(text: str, *, known: str = "", code: str = "en", item: Thing = MOON) -
         "Moon Station of Space Line is for you.",
         "After Star Voyage, a Musical, here is Moon Station.",
         "You chose Star Voyage (1980), and this is an adventure as well.",
+        "Star Voyage is an adventure; Moon Station is an adventure too.",
     ],
 )
 def test_facts_pass(text: str) -> None:
@@ -57,6 +58,7 @@ def test_facts_pass(text: str) -> None:
         ("A fine adventure for you, Moon Station.", "'fine'"),
         ("You will like this item as it suits", "names no fact"),
         ("adventure adventure adventure adventure", "repeats itself"),
+        ("Your kind of Adventure, Adventure, Sci-Fi: Moon Station.", "'adventure' twice in a row"),
         ("", "empty"),
         ("Moon Station is a Musical.", "'musical' of an item that is not so filed"),
         ("Like Star Voyage, it is a Musical.", "'musical' of an item that is not so filed"),
