@@ -38,11 +38,11 @@ from foretaste.serving.interest import Interest
 from foretaste.serving.rules.ranking import by_blocks, drop_history, standing
 
 KIND = "interest-ablation"  # of the runs
-ARMS = {
-    "action": (0.0, 0.0),
-    "generation": (0.1, 0.0),
-    "reconstruction": (0.0, 0.1),
-    "both": (0.1, 0.1),
+ARMS = {  # generation, reconstruction
+    "action": (0, 0),
+    "generation": (1, 0),
+    "reconstruction": (0, 1),
+    "both": (1, 1),
 }
 SHOWN = ("sink_mean", "entropy_mean", "hidden_dimension", "item_dimension", "hubness")
 RESAMPLES = 1000
@@ -62,7 +62,7 @@ def main() -> None:
     hits: dict[str, NDArray[np.float64]] = {}
     with stoppable() as stop:
         for name in options.arms.split(","):
-            told = of_arm(name, config)
+            told = of_arm(name, config, options.weight)
             plan = replace(whole, config=told, knowledge=knowledge if name != "action" else None)
             result = arm(plan, name, options.dataset, stop)
             hits[name] = np.array(result.pop("hits"))
@@ -73,6 +73,7 @@ def main() -> None:
         "minutes": options.minutes,
         "layers": config.layers,
         "epochs": config.epochs,
+        "weight": options.weight,
         "arms": found,
         "pairs": {
             f"{name}-action": compare(hits[name], hits["action"], whole.cases)
@@ -92,7 +93,7 @@ def epochs(plan: Plan, options: argparse.Namespace) -> int:
     path = run.folder / _BUDGET
     if path.exists():
         return int(json.loads(path.read_text())["epochs"])
-    trainer = replace(plan, config=of_arm("both", plan.config)).trainer(1)
+    trainer = replace(plan, config=of_arm("both", plan.config, options.weight)).trainer(1)
     batches = trainer.epoch_batches(0)
     some = [batches[place] for place in np.linspace(0, len(batches) - 1, _TIMED).astype(int)]
     start = time.process_time()
@@ -106,8 +107,8 @@ def epochs(plan: Plan, options: argparse.Namespace) -> int:
     return number
 
 
-def of_arm(name: str, config: InterestConfig) -> InterestConfig:
-    """The settings of an arm.
+def of_arm(name: str, config: InterestConfig, weight: float) -> InterestConfig:
+    """The settings of an arm whose knowledge losses have this weight.
 
     Raises:
         InputError: there is no such arm.
@@ -115,7 +116,7 @@ def of_arm(name: str, config: InterestConfig) -> InterestConfig:
     if name not in ARMS:
         raise InputError(f"There is no arm {name!r}; choose from {', '.join(ARMS)}.")
     generation, reconstruction = ARMS[name]
-    changes = {"generation": generation, "reconstruction": reconstruction}
+    changes = {"generation": generation * weight, "reconstruction": reconstruction * weight}
     return config.model_copy(update=changes)
 
 
@@ -191,6 +192,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--dataset", default="amazon-beauty")
     parser.add_argument("--preset", default="cpu")
     parser.add_argument("--minutes", type=float, default=30, help="of one core, for each arm")
+    parser.add_argument("--weight", type=float, default=0.1, help="of each knowledge loss")
     parser.add_argument("--set", action="append", default=[], metavar="interest.FIELD=VALUE")
     parser.add_argument("--arms", default=",".join(ARMS))
     parser.add_argument("--json", metavar="FILE")
