@@ -37,7 +37,8 @@ class Language:
         glue: stems of words that link facts and state none.
         claims: stems of negations, comparisons and praise.
         it: words that stand for the explained item.
-        you_chose: how a sentence says what the person chose; each as its words.
+        you_chose: how a sentence says what the person chose, before its title; each as its words.
+        was_chosen: the same, behind its title.
         split_apostrophes: whether words are parted at apostrophes.
         sentences: kind of reason → audience → patterns.
         moments: sentences about the time of year.
@@ -51,6 +52,7 @@ class Language:
     claims: frozenset[str]
     it: frozenset[str]
     you_chose: tuple[tuple[str, ...], ...]
+    was_chosen: tuple[tuple[str, ...], ...]
     split_apostrophes: bool
     sentences: Mapping[str, Mapping[str, tuple[str, ...]]]
     moments: tuple[str, ...]
@@ -133,6 +135,9 @@ def language(code: str) -> Language:
     def stems(text: str) -> frozenset[str]:
         return frozenset(stem(word) for word in tokens(text, split_apostrophes=split))
 
+    def phrases(name: str) -> tuple[tuple[str, ...], ...]:
+        return tuple(tuple(map(stem, phrase.split())) for phrase in values[name])
+
     return Language(
         code=code,
         name=values["name"],
@@ -140,7 +145,8 @@ def language(code: str) -> Language:
         glue=stems(said),
         claims=stems(values["claims"]) - stems(_FIELD.sub(" ", " ".join([*own, *moments]))),
         it=stems(values["it"]),
-        you_chose=tuple(tuple(map(stem, phrase.split())) for phrase in values["you_chose"]),
+        you_chose=phrases("you_chose"),
+        was_chosen=phrases("was_chosen"),
         split_apostrophes=split,
         sentences=sentences,
         moments=moments,

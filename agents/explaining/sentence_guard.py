@@ -58,7 +58,8 @@ def check_sentence(
     * Parts of two titles side by side make no new name.
     * An attribute that only a chosen item has is said right after that item's title.
     * No attribute is said twice in a row.
-    * What "you chose" is an item that was chosen, never the explained one.
+    * What "you chose", or is "from your history", is an item that was chosen, never the explained one,
+      whose title is said once.
 
     Args:
         text: the sentence.
@@ -224,7 +225,14 @@ def _attributed(said: list[str], mentions: list[_Mention], language: Language) -
 def _chosen(
     said: list[str], mentions: list[_Mention], clauses: set[int], language: Language
 ) -> None:
-    """What comes right after "you chose" is not the explained item."""
+    """What comes right after "you chose" or right before "which you chose" is not the explained item."""
+    wrong = CheckFailed("the sentence says that the explained item was chosen before")
+    own = [one for one in mentions if one.title and one.things == {0}]
+    if sum(one.whole for one in own) > 1:
+        raise CheckFailed("the sentence names the explained item twice")
+    for one in own:
+        if any(tuple(said[one.stop : one.stop + len(p)]) == p for p in language.was_chosen):
+            raise wrong
     titles = {one.start: one for one in mentions if one.title}
     for phrase in language.you_chose:
         for stop in range(len(phrase), len(said)):
@@ -232,4 +240,4 @@ def _chosen(
                 continue
             after = titles.get(stop) or (None if stop + 1 in clauses else titles.get(stop + 1))
             if after and stop not in clauses and after.things == {0}:
-                raise CheckFailed("the sentence says that the explained item was chosen before")
+                raise wrong

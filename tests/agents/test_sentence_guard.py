@@ -59,6 +59,7 @@ def test_facts_pass(text: str) -> None:
         ("You will like this item as it suits", "names no fact"),
         ("adventure adventure adventure adventure", "repeats itself"),
         ("Your kind of Adventure, Adventure, Sci-Fi: Moon Station.", "'adventure' twice in a row"),
+        ("Moon Station is Sci-Fi, as is Moon Station.", "explained item twice"),
         ("", "empty"),
         ("Moon Station is a Musical.", "'musical' of an item that is not so filed"),
         ("Like Star Voyage, it is a Musical.", "'musical' of an item that is not so filed"),
@@ -128,6 +129,17 @@ def test_it_works_in_every_language(code: str, good: str, bad: str, fault: str) 
         ("de", "Sie haben Moon Station gewählt, es ist Sci-Fi."),
         ("fr", "Vous avez choisi Moon Station, c'est Sci-Fi."),
         ("es", "Elegiste Moon Station, que es Sci-Fi."),
+        ("en", "Star Voyage is Sci-Fi, as is Moon Station, which you chose."),
+        (
+            "en",
+            "Sci-Fi: that is what Star Voyage shares with Moon Station (1984) from your history.",
+        ),
+        ("en", "Your choice of Moon Station points to Sci-Fi; Star Voyage belongs there too."),
+        ("en", "If Moon Station was your kind of Sci-Fi, Star Voyage may be as well."),
+        ("nl", "Star Voyage is Sci-Fi, net als Moon Station, dat je koos."),
+        ("de", "Star Voyage ist Sci-Fi, genau wie Moon Station aus Ihrer Auswahl."),
+        ("fr", "Star Voyage relève du genre Sci-Fi, comme Moon Station que vous avez choisi."),
+        ("es", "Star Voyage es Sci-Fi, igual que Moon Station, que elegiste."),
     ],
 )
 def test_nobody_is_told_to_have_chosen_what_is_new_to_them(code: str, text: str) -> None:

@@ -12,6 +12,7 @@ from killed import Killed
 from trials import Verdict, call, copied, look, with_endpoint
 
 _NOT_OURS = ("model", "tables", "other", "answers.jsonl", "requests.jsonl")
+_LEAST = 16  # trials; more where there are more files, so that each is damaged once
 _NOT_READ = (".lock", ".serving", ".txt", "found.json", "-shm", "trl")
 
 
@@ -23,7 +24,7 @@ class Damaged:
     differ where they were damaged.
     """
 
-    most: int | None = 16
+    most: int | None = None
 
     def __init__(self, killed: Killed, seed: int) -> None:
         self.killed, self.name, self.seed = killed, killed.name, seed
@@ -38,6 +39,7 @@ class Damaged:
             for path in sorted(self.whole.rglob("*"))
             if path.is_file() and path.stat().st_size and not _other(path.relative_to(self.whole))
         ]
+        self.most = max(_LEAST, len(self.files))
 
     def trial(self, number: int, folder: Path) -> Verdict:
         """Damage a file, look, run the command again, look again."""
