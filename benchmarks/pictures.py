@@ -22,7 +22,7 @@ from plotly.subplots import make_subplots
 Row = dict[str, Any]
 # Colours that people with any kind of colour vision can tell apart (Okabe and Ito 2008).
 BLUE, ORANGE, GREEN, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9"
-COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY)
+COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, "#000000")
 WIDTH, HEIGHT = 960, 420
 
 
@@ -100,7 +100,7 @@ def prefill(rows: list[Row]) -> go.Figure:
 def index(rows: list[Row]) -> go.Figure:
     """Tail latency and memory of each kind of index by the size of the catalogue."""
     figure = make_subplots(1, 2, subplot_titles=("p99 of one search, ms", "memory, MB"))
-    for colour, kind in zip(COLOURS * 2, dict.fromkeys(row["kind"] for row in rows), strict=False):
+    for colour, kind in zip(COLOURS, dict.fromkeys(row["kind"] for row in rows), strict=False):
         own = [row for row in rows if row["kind"] == kind]
         for column, key in ((1, "p99_ms"), (2, "memory_mb")):
             figure.add_scatter(
