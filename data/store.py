@@ -247,9 +247,7 @@ def _fingerprint(frame: pl.DataFrame) -> str:
 
 
 def _describe_file(path: Path, rows: int) -> StoredFile:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return StoredFile(bytes=path.stat().st_size, sha256=digest, rows=rows)
+    return StoredFile(bytes=path.stat().st_size, sha256=sha256(path), rows=rows)
 
 
 def _damaged(name: str, what: str) -> ForetasteError:

@@ -6,7 +6,6 @@ number format behind the same chat template.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from pydantic import BaseModel, Field
 from torch.nn import functional
 
 from foretaste.data.errors import ModelError
-from foretaste.data.files import replacing, write_json
+from foretaste.data.files import replacing, sha256, write_json
 from foretaste.serving.adapters import SETTINGS, WEIGHTS
 from foretaste.serving.arithmetic import fast_bfloat16
 from foretaste.serving.shipped import RECORD
@@ -246,8 +245,7 @@ def export_adapter(loaded: Loaded, folder: Path, about: dict[str, Any]) -> str:
     if isinstance(targets, set):
         settings["target_modules"] = sorted(targets)
     write_json(folder / SETTINGS, {key: _plain(value) for key, value in settings.items()})
-    with (folder / WEIGHTS).open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = sha256(folder / WEIGHTS)
     write_json(folder / RECORD, about | {"base": loaded.name, "sha256": digest})
     return digest
 

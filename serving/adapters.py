@@ -8,7 +8,6 @@ way finish with the weights that they began with, and nothing cached for the old
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 import httpx
 
 from foretaste.data.errors import EngineError, InputError, ModelError
-from foretaste.data.files import read_json, safe_name
+from foretaste.data.files import read_json, safe_name, sha256
 
 WEIGHTS, SETTINGS = "adapter_model.safetensors", "adapter_config.json"
 _CODE = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")  # opening one can run any program
@@ -207,5 +206,4 @@ def check_adapter(folder: Path, max_rank: int) -> str:
             f"The adapter in {folder} has rank {rank}, and at most {max_rank} is accepted; "
             "set engine.max_lora_rank higher, or train with a lower rank."
         )
-    with (folder / WEIGHTS).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256(folder / WEIGHTS)

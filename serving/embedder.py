@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foretaste.data.errors import ForetasteError, InputError, ModelError
-from foretaste.data.files import subfolder
+from foretaste.data.files import sha256, subfolder
 from foretaste.data.progress import meter
 from foretaste.serving.arithmetic import fast_bfloat16, few_sizes, threads, usable_cores
 from foretaste.serving.vector_cache import VectorCache
@@ -223,9 +223,7 @@ def fingerprint_of(folder: Path) -> str:
     for path in [*weights, *sorted(settings)]:
         if path.name in _NOT_SETTINGS:
             continue
-        with path.open("rb") as handle:
-            digest = hashlib.file_digest(handle, "sha256").hexdigest()
-        total.update(f"{path.relative_to(folder).as_posix()} {digest}\n".encode())
+        total.update(f"{path.relative_to(folder).as_posix()} {sha256(path)}\n".encode())
     return total.hexdigest()[:16]
 
 

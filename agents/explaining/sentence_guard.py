@@ -73,7 +73,7 @@ def check_sentence(
     """
     said = language.stems(text)
     _worded(said)
-    mentions = _mentions(said, _names(item, chosen, language), language.glue | language.claims)
+    mentions = _mentions(said, item, chosen, language)
     _borne_out(text, said, mentions, language, known)
     _said_once(said, mentions)
     return " ".join(text.split())
@@ -87,7 +87,7 @@ def check_facts(
     Arguments and errors as of `check_sentence`.
     """
     said = language.stems(text)
-    mentions = _mentions(said, _names(item, chosen, language), language.glue | language.claims)
+    mentions = _mentions(said, item, chosen, language)
     _borne_out(text, said, mentions, language, known)
 
 
@@ -131,12 +131,13 @@ def _names(
 
 
 def _mentions(
-    said: list[str], names: list[tuple[list[str], int, bool]], small: frozenset[str]
+    said: list[str], item: Thing, chosen: Sequence[Thing], language: Language
 ) -> list[_Mention]:
     """Names in the sentence from left to right, the longest where several begin.
 
     A run of linking words alone is no mention, unless it is a whole title.
     """
+    names, small = _names(item, chosen, language), language.glue | language.claims
     found: list[_Mention] = []
     place = 0
     while place < len(said):

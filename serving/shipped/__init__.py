@@ -6,13 +6,12 @@ its weights) and `card.md`. It is held to its checksum whenever it is looked up.
 
 from __future__ import annotations
 
-import hashlib
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
 from foretaste.data.errors import ForetasteError, ModelError
-from foretaste.data.files import home, read_json
+from foretaste.data.files import home, read_json, sha256
 from foretaste.serving.adapters import WEIGHTS
 
 RECORD = "foretaste.json"  # beside an adapter's weights: what it is
@@ -49,8 +48,7 @@ def intact(folder: Path) -> None:
     wanted = record_of(folder).get("sha256")
     if wanted is None:
         return
-    with (folder / WEIGHTS).open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = sha256(folder / WEIGHTS)
     if found != wanted:
         raise ModelError(
             f"The weights of the adapter in {folder} are damaged (sha256 {found[:8]}…, not "
