@@ -135,6 +135,9 @@ def vllm_command(config: EngineConfig, folder: Path, port: int) -> list[str]:
     ]
     if is_cpu_build():
         command += ["--kv-cache-memory-bytes", str(int(config.kv_cache_gb * 2**30))]
+        # A prompt read in pieces that is to be sampled with a seed ends the engine on a CPU: vLLM
+        # winds the random generator back, which only those of GPUs can.
+        command.append("--no-enable-chunked-prefill")
     else:
         command += ["--gpu-memory-utilization", str(config.gpu_memory)]
     if config.gpus > 1:

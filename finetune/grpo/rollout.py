@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from pydantic import BaseModel
 
+from foretaste.finetune.grpo.grouped import use_grouped_attention
 from foretaste.serving.chat_json import schema_text
 
 
@@ -141,6 +142,7 @@ class MergedCopy:
         with torch.no_grad():
             self.model = _without_lora(deepcopy(policy))
         self._targets = dict(self.model.named_modules())
+        use_grouped_attention(self.model)
 
     def refresh(self) -> Any:
         """The copy with the LoRA as it is now."""
@@ -163,8 +165,10 @@ def _drawn(scores: Any, temperature: float, draw: Any) -> Any:
     """(rows,) a token for each row of logits."""
     if temperature == 0:
         return scores.argmax(dim=-1)
-    shares = (scores / temperature).softmax(dim=-1)
-    return torch.multinomial(shares, 1, generator=draw).squeeze(-1)
+    shares = (scores / temperature).softmax(dim=-1).cumsum(dim=-1)
+    at = torch.rand(len(shares), 1, generator=draw) * shares[:, -1:]
+    drawn = torch.searchsorted(shares, at.to(shares.device), right=True).squeeze(-1)
+    return drawn.clamp(max=shares.shape[1] - 1)
 
 
 def _positions(mask: Any) -> Any:

@@ -24,6 +24,7 @@ from foretaste.data.store import save_dataset
 from foretaste.finetune.grpo import trainer
 from foretaste.finetune.grpo.alarm import Alarm, Limits
 from foretaste.finetune.grpo.config import GrpoConfig, load_config
+from foretaste.finetune.grpo.grouped import grouped, use_grouped_attention
 from foretaste.finetune.grpo.keeper import Keeper
 from foretaste.finetune.grpo.policy import shared_logps
 from foretaste.finetune.grpo.rewards import (
@@ -39,7 +40,7 @@ from foretaste.finetune.grpo.rewards import (
     quantiles,
     weighted_sum,
 )
-from foretaste.finetune.grpo.rollout import MergedCopy, Writer
+from foretaste.finetune.grpo.rollout import MergedCopy, Writer, _drawn
 from foretaste.finetune.grpo.scoring import Leaves, Question, Scored, Scoring, summary
 from foretaste.finetune.grpo.train import gates, train
 from foretaste.finetune.language_model import (
@@ -356,3 +357,30 @@ def test_a_run_that_is_asked_to_stop_saves_and_goes_on(
         train("tiny", str(start), config, "out", False, tools, Short())
     result = train("tiny", str(start), config, "out", True, tools, Short())
     assert result["steps"] == 2
+
+
+def test_grouped_attention_is_attention(tiny_llama: Path) -> None:
+    draw = torch.Generator().manual_seed(0)
+    shapes = ((2, 6, 3, 4), (2, 2, 5, 4), (2, 2, 5, 4))  # six heads, three of them to a key
+    query, key, value = (torch.randn(shape, generator=draw) for shape in shapes)
+    mask = torch.zeros(2, 1, 3, 5)
+    mask[0, :, :, 0] = torch.finfo(torch.float32).min
+    told, _ = grouped(None, query, key, value, mask)
+    plain = torch.nn.functional.scaled_dot_product_attention(
+        query, key, value, mask, enable_gqa=True
+    )
+    assert torch.allclose(told, plain.transpose(1, 2), atol=1e-6)
+    model = load_base(str(tiny_llama)).model.float()
+    ids, shown = torch.tensor([[1, 2, 3], [0, 4, 5]]), torch.tensor([[1, 1, 1], [0, 1, 1]])
+    before = model(input_ids=ids, attention_mask=shown).logits
+    use_grouped_attention(model)
+    after = model(input_ids=ids, attention_mask=shown).logits
+    assert torch.allclose(before[0], after[0], atol=1e-5)
+    assert torch.allclose(before[1, 1:], after[1, 1:], atol=1e-5)
+
+
+def test_tokens_are_drawn_by_their_shares() -> None:
+    scores = torch.tensor([1.0, 3.0, 0.0, 0.0]).log().repeat(20000, 1)
+    drawn = _drawn(scores, 1.0, torch.Generator().manual_seed(0))
+    shares = np.bincount(drawn.numpy(), minlength=4) / 20000
+    assert np.allclose(shares, [0.25, 0.75, 0, 0], atol=0.015)
