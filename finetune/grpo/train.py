@@ -23,6 +23,7 @@ from foretaste.data.files import safe_name, subfolder
 from foretaste.data.progress import meter, note
 from foretaste.data.store import load_dataset
 from foretaste.finetune.grpo.config import GrpoConfig
+from foretaste.finetune.grpo.grouped import use_grouped_attention
 from foretaste.finetune.grpo.keeper import Course, Keeper, restore
 from foretaste.finetune.grpo.policy import tokens_of
 from foretaste.finetune.grpo.rewards import NOTHING, Thresholds, quantiles
@@ -336,4 +337,5 @@ def _policy(base: str, adapter: str, folder: Path) -> Loaded:
     loaded = with_adapter(load_base(base), folder, trained=True)
     if torch.cuda.is_available():
         loaded.model.to(torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))))
+    use_grouped_attention(loaded.model.get_base_model())
     return loaded
