@@ -58,13 +58,15 @@ def intent(
         )
     )
     say(f"{result['users']:,} people, {result['categories']} leaf categories")
-    say(f"{'arm':<20} {'HR@5':>6} {'@10':>6} {'@30':>6}  {'served@10':>9}  fallbacks")
+    say(
+        f"{'arm':<20} {'HR@5':>6} {'@10':>6} {'@30':>6}  {'served@10':>9} {'experts@10':>10}  fallbacks"
+    )
     for name, row in result["arms"].items():
         rates = row.get("fallback_rate", {})
         told = ", ".join(f"{k} {v:.0%}" for k, v in rates.items() if v is not None)
-        served = row.get("served_hr@10", row["hr@10"])
+        served, alone = (row.get(f"{kind}_hr@10", row["hr@10"]) for kind in ("served", "experts"))
         say(
             f"{name:<20} {row['hr@5']:>6.3f} {row['hr@10']:>6.3f} {row['hr@30']:>6.3f}  "
-            f"{served:>9.3f}  {told}"
+            f"{served:>9.3f} {alone:>10.3f}  {told}"
         )
     emit(result, json_target)

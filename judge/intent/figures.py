@@ -38,8 +38,15 @@ def hit_rates(own: Hits, resamples: int, seed: int) -> dict[str, Any]:
     return found
 
 
-def pair(one: Hits, other: Hits, resamples: int, seed: int) -> list[dict[str, Any]]:
-    """The first arm minus the second at every cut: delta, low, high and the relative change."""
+def pair(one: Hits, other: Hits, resamples: int, seed: int, of: str = "") -> list[dict[str, Any]]:
+    """The first arm minus the second at every cut: delta, low, high and the relative change.
+
+    Args:
+        one, other: of the same people.
+        resamples: of the people.
+        seed: of the draws.
+        of: what the names of the metrics begin with.
+    """
     both = np.concatenate([one, other], axis=1)  # (users, 2 × cuts)
     means = resampled_means(both, np.arange(len(one)), resamples, seed)
     rows = []
@@ -49,7 +56,7 @@ def pair(one: Hits, other: Hits, resamples: int, seed: int) -> list[dict[str, An
         first, second = float(one[:, number].mean()), float(other[:, number].mean())
         rows.append(
             {
-                "metric": f"hr@{cut}",
+                "metric": f"{of}hr@{cut}",
                 "delta": round(first - second, 4),
                 "low": round(low, 4),
                 "high": round(high, 4),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foretaste.agents.objects import Step, Tag, Verdict
+from foretaste.agents.offline import Grounded
+from foretaste.agents.reasoning.offered import ranked_leaves
 from foretaste.data.histories import Histories
 from foretaste.judge.intent.cases import Asked
 from foretaste.judge.intent.leaves import nearest
@@ -55,8 +58,10 @@ def filled(places: Iterable[int], rest: Sequence[int]) -> list[int]:
 
 
 def untrained(asked: Asked) -> dict[str, Lists]:
-    """The lists that need no model: popular, the person's own newest first, and of the rule's best
-    items; every one filled with the most popular categories.
+    """The lists that need no model, every one filled with the most popular categories.
+
+    Popular; the person's own, newest first; of the rule's best items in their order; and what an
+    arbiter is offered (`agents.offered`), which one that copies its prompt would keep.
     """
     rest = popular(asked)
     own = [filled(asked.leaf[rows[::-1]].tolist(), rest) for rows in asked.cases.histories]
@@ -64,7 +69,18 @@ def untrained(asked: Asked) -> dict[str, Lists]:
         "popular_categories": [rest[:LONGEST]] * len(asked.users),
         "own_categories": own,
         "rule_categories": [filled(places, rest) for places in _rule(asked)],
+        "offered_categories": [filled(places, rest) for places in _offered(asked)],
     }
+
+
+def _offered(asked: Asked) -> Lists:
+    """Leaf categories in the order in which an arbiter would read them."""
+    grounded = Grounded(asked.tools, keep=False)
+    place = {name: number for number, name in enumerate(asked.names)}
+    return [
+        [place[name] for name in ranked_leaves(asked.tools, grounded.reader(rows))]
+        for rows in asked.cases.histories
+    ]
 
 
 def _rule(asked: Asked) -> Lists:
@@ -94,7 +110,30 @@ def of_arm(asked: Asked, written: Sequence[Written], *, served: bool) -> Lists:
         served: whether what the grounded twins wrote counts; otherwise only what a model chose or
             wrote does, so that an answer that was refused counts for nothing.
     """
-    said = [_texts(one, served) for one in written]
+    return _mapped(asked, [_texts(one, served) for one in written])
+
+
+def of_experts(asked: Asked, written: Sequence[Written]) -> Lists:
+    """The lists of the experts alone, before any arbiter: first tags of all personas, then second ones.
+
+    Only what a model wrote counts; the rest is as in `of_arm`.
+    """
+    return _mapped(asked, [_in_turn(one.tags) for one in written])
+
+
+def _in_turn(tags: Sequence[Tag]) -> list[str]:
+    """Texts of a model's tags, one of each persona in turn."""
+    seen: Counter[int] = Counter()
+    turns: list[tuple[int, int, str]] = []
+    for tag in tags:
+        if tag.source == "model":
+            turns.append((seen[tag.persona], tag.persona, tag.text))
+            seen[tag.persona] += 1
+    return list(dict.fromkeys(text for _, _, text in sorted(turns, key=lambda turn: turn[:2])))
+
+
+def _mapped(asked: Asked, said: Sequence[list[str]]) -> Lists:
+    """Of each person's texts the leaf categories with the nearest embeddings, filled."""
     every = list(dict.fromkeys(text for texts in said for text in texts))
     places = nearest(asked.tools.embedder, asked.names, every)
     place: dict[str, int] = dict(zip(every, places.tolist(), strict=True))

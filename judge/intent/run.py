@@ -22,9 +22,9 @@ from foretaste.data.errors import InputError
 from foretaste.data.progress import meter, note
 from foretaste.data.settings import groups_known, override
 from foretaste.judge.intent.cases import Asked, Which, asked_about
-from foretaste.judge.intent.figures import Hits, arm, hit_rates, hits, pair
+from foretaste.judge.intent.figures import CUTS, Hits, arm, hit_rates, hits, pair
 from foretaste.judge.intent.kept import arm_path, case_of, kept_arm, line_of
-from foretaste.judge.intent.lists import Written, of_arm, untrained
+from foretaste.judge.intent.lists import Written, of_arm, of_experts, untrained
 from foretaste.serving.adapters import check_adapter
 from foretaste.serving.engine import EngineConfig, open_chat
 from foretaste.serving.merged import JOINT, merges
@@ -34,8 +34,10 @@ from foretaste.serving.shipped import adapter_folder, record_of
 AT_ONCE = 24  # people
 DEADLINE_S = 3600.0  # of a call: a slow machine is no reason to lose what was measured
 BASE, GROUNDED = "base", "grounded"
+EXPERTS = "experts"  # of what they proposed alone, before any arbiter
 PAIRS = (("sft", "base"), ("crs", "sft"), ("crs", "sum"), ("sum", "sft"))
-UNTRAINED = ("popular_categories", "own_categories", "rule_categories")
+_RATES = tuple(f"{kind}hr@{cut}" for kind in ("", f"{EXPERTS}_") for cut in CUTS)
+UNTRAINED = ("popular_categories", "own_categories", "rule_categories", "offered_categories")
 
 
 class Settings(BaseModel):
@@ -76,6 +78,7 @@ class _Found:
     written: dict[str, list[Written]] = field(default_factory=dict)
     own: dict[str, Hits] = field(default_factory=dict)
     served: dict[str, Hits] = field(default_factory=dict)
+    experts: dict[str, Hits] = field(default_factory=dict)
 
 
 def run(settings: Settings) -> dict[str, Any]:
@@ -100,7 +103,7 @@ def run(settings: Settings) -> dict[str, Any]:
     found = _Found()
     lists = untrained(asked)
     for name, own in lists.items():
-        found.own[name] = found.served[name] = hits(own, asked.targets)
+        found.own[name] = found.served[name] = found.experts[name] = hits(own, asked.targets)
     asyncio.run(_arms(settings, asked, engine, names, folders, found))
     return _report(settings, asked, found, names, engine) | {
         "wall_s": round(time.perf_counter() - start, 1)
@@ -220,6 +223,7 @@ def _count(asked: Asked, found: _Found, name: str, written: list[Written]) -> No
     for served, kept in ((False, found.own), (True, found.served)):
         lists = of_arm(asked, written, served=served or name == GROUNDED)
         kept[name] = hits(lists, asked.targets)
+    found.experts[name] = hits(of_experts(asked, written), asked.targets)
 
 
 async def _ask(tools: Tools, user: str, explain: bool, seed: int) -> Written:
@@ -244,11 +248,14 @@ def _report(
     for name, own in found.own.items():
         arms[name] = hit_rates(own, settings.resamples, settings.seed)
         if name not in UNTRAINED:
-            served = hit_rates(found.served[name], settings.resamples, settings.seed)
-            arms[name] |= {f"served_{key}": value for key, value in served.items()}
+            for kind, lists in (("served", found.served), (EXPERTS, found.experts)):
+                told = hit_rates(lists[name], settings.resamples, settings.seed)
+                arms[name] |= {f"{kind}_{key}": value for key, value in told.items()}
             arms[name] |= arm(asked, found.written[name])
     bands = _bands(arms, names)
+    seed, resamples = settings.seed, settings.resamples
     pooled = {**found.own, **_pooled(found.own, bands)}
+    alone = {**found.experts, **_pooled(found.experts, bands)}
     return {
         "dataset": settings.dataset,
         "users": len(asked.users),
@@ -260,7 +267,10 @@ def _report(
         "arms": arms,
         "seeds": bands,
         "pairs": {
-            f"{one}-{other}": pair(pooled[one], pooled[other], settings.resamples, settings.seed)
+            f"{one}-{other}": [
+                *pair(pooled[one], pooled[other], resamples, seed),
+                *pair(alone[one], alone[other], resamples, seed, f"{EXPERTS}_"),
+            ]
             for one, other in _pairs(names)
         },
     }
@@ -281,7 +291,7 @@ def _bands(arms: dict[str, dict[str, Any]], names: Sequence[str]) -> dict[str, d
                     "low": min(arms[name][key] for name in members),
                     "high": max(arms[name][key] for name in members),
                 }
-                for key in ("hr@5", "hr@10", "hr@30")
+                for key in _RATES
             },
         }
         for group, members in groups.items()

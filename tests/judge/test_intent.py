@@ -29,7 +29,15 @@ from foretaste.judge.intent import run as road
 from foretaste.judge.intent.cases import asked_about
 from foretaste.judge.intent.figures import arm, hit_rates, hits, pair
 from foretaste.judge.intent.kept import arm_path, case_of, kept_arm, line_of
-from foretaste.judge.intent.lists import LONGEST, Written, filled, of_arm, ranks, untrained
+from foretaste.judge.intent.lists import (
+    LONGEST,
+    Written,
+    filled,
+    of_arm,
+    of_experts,
+    ranks,
+    untrained,
+)
 from foretaste.serving.scripted_chat import ScriptedChat
 
 KINDS = ("Drama", "Comedy", "Horror", "War")
@@ -105,6 +113,15 @@ def test_only_what_the_model_wrote_counts_unless_served(cinema: str) -> None:
     assert [names[n] for n in served[:2]] == ["Horror", "War"]
 
 
+def test_the_experts_alone_take_turns_and_no_arbiter_is_heard(cinema: str) -> None:
+    asked = asked_about(cinema, 2, 0, road.agents_config([], ()))
+    other = tag("Comedy").model_copy(update={"persona": 1})
+    twin = tag("Drama", "fallback")
+    one = Written((verdict("Drama"),), (twin, tag("War"), tag("Horror"), other), (), 1.0)
+    (own,) = of_experts(asked, [one])
+    assert [asked.names[n] for n in own[:3]] == ["War", "Comedy", "Horror"]
+
+
 def test_figures_of_an_arm_by_hand(cinema: str) -> None:
     asked = asked_about(cinema, 2, 0, road.agents_config([], ()))
     steps = (
@@ -156,10 +173,12 @@ def test_the_command_asks_the_same_people_and_keeps_the_answers(
         "popular_categories",
         "own_categories",
         "rule_categories",
+        "offered_categories",
     }
     base = told["arms"]["base"]
     for key in (
         "hr@5",
+        "experts_hr@30",
         "tag_validity",
         "diversity",
         "format_errors",
