@@ -277,7 +277,9 @@ class Tag(BaseModel):
 
 @pytest.mark.model
 def test_vllm_answers_in_the_schema_and_its_death_is_told(tiny_llama: Path) -> None:
-    """One real start: an answer, a shared prefix, then `kill -9` of the engine in mid-answer."""
+    """One real start: an answer, a shared prefix, more sampled prompts than one step reads, then
+    `kill -9` of the engine in mid-answer.
+    """
     config = EngineConfig(model=str(tiny_llama), max_model_len=512, kv_cache_gb=0.1)
     question = (Message("user", "word " * 20),)
 
@@ -289,6 +291,13 @@ def test_vllm_answers_in_the_schema_and_its_death_is_told(tiny_llama: Path) -> N
         assert first.usage.cached == 0
         assert again.usage.cached >= 64
         assert first.usage.prompt > 100
+        many = [(Message("user", f"{n} " + "word " * 80),) for n in range(24)]  # 400 tokens each
+        await asyncio.gather(
+            *(
+                chat.ask(Ask(one, Flags, max_tokens=64, temperature=0.6, seed=n))
+                for n, one in enumerate(many)
+            )
+        )
         (engine,) = [
             child
             for child in psutil.Process(server.process.pid).children(recursive=True)
