@@ -3,7 +3,9 @@
     foretaste bench serving --dataset amazon-beauty --json serving.json
     foretaste bench agents --dataset amazon-beauty --json agents.json
     foretaste bench scale --json scale.json
-    python benchmarks/pictures.py --serving serving.json --agents agents.json --scale scale.json --out docs/pictures
+    foretaste evaluate intent --dataset amazon-beauty --adapter … --json intent.json
+    python benchmarks/pictures.py --serving serving.json --agents agents.json --scale scale.json --intent intent.json \
+      --sft <home>/runs/sft/NAME-… --grpo <home>/runs/grpo/NAME-… --out docs/pictures
 
 PNG needs `kaleido` and a Chromium that it finds (Debian: `apt install chromium`).
 """
@@ -31,12 +33,19 @@ def main() -> None:
     parser.add_argument("--serving", type=Path, help="JSON of `foretaste bench serving`")
     parser.add_argument("--agents", type=Path, help="JSON of `foretaste bench agents`")
     parser.add_argument("--scale", help="JSON of `foretaste bench scale`; several with commas")
+    parser.add_argument("--intent", type=Path, help="JSON of `foretaste evaluate intent`")
+    parser.add_argument("--sft", type=Path, action="append", default=[], help="folder of a run")
+    parser.add_argument("--grpo", type=Path, action="append", default=[], help="folder of a run")
     parser.add_argument("--out", type=Path, default=Path("docs/pictures"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     scaled = [_read(Path(name)) for name in options.scale.split(",")] if options.scale else []
     parts = {name: part for figures in scaled for name, part in figures["parts"].items()}
-    for name, picture in _pictures(_read(options.serving), _read(options.agents), parts):
+    drawn = [
+        *_pictures(_read(options.serving), _read(options.agents), parts),
+        *_intent(_read(options.intent), options.sft, options.grpo),
+    ]
+    for name, picture in drawn:
         picture.update_layout(
             template="plotly_white", width=WIDTH, height=HEIGHT, font={"size": 14}, margin={"t": 70}
         )
@@ -56,6 +65,68 @@ def _pictures(serving: Row, agents: Row, scaled: dict[str, Row]) -> Iterator[tup
         yield "modes", modes(agents["modes"])
     if scaled:
         yield "scale", scale(scaled)
+
+
+def _intent(report: Row, sft: list[Path], grpo: list[Path]) -> Iterator[tuple[str, go.Figure]]:
+    if report:
+        yield "intent", intent(report)
+    if sft:
+        yield "sft", training(sft, ("loss_planner", "loss_expert", "loss_arbiter"), "Supervised")
+    if grpo:
+        yield "grpo", training(grpo, ("accuracy", "gate/all", "kl"), "Reinforced")
+
+
+def intent(report: Row) -> go.Figure:
+    """Hit rates of every arm with their intervals: its own list, and its experts' alone."""
+    titles = ("the arbiter's list", "the experts alone")
+    figure = make_subplots(1, 2, subplot_titles=titles, shared_yaxes=True)
+    arms = {name: row for name, row in report["arms"].items() if name != "grounded"}
+    for column, kind in ((1, ""), (2, "experts_")):
+        for colour, cut in zip((SKY, BLUE, GREEN), (5, 10, 30), strict=True):
+            rates = [row.get(f"{kind}hr@{cut}", row[f"hr@{cut}"]) for row in arms.values()]
+            bounds = [
+                row.get(f"{kind}hr@{cut}_interval", row[f"hr@{cut}_interval"])
+                for row in arms.values()
+            ]
+            figure.add_bar(
+                x=[name.removesuffix("_categories") for name in arms],
+                y=rates,
+                error_y={
+                    "type": "data",
+                    "array": [high - rate for (_, high), rate in zip(bounds, rates, strict=True)],
+                    "arrayminus": [
+                        rate - low for (low, _), rate in zip(bounds, rates, strict=True)
+                    ],
+                },
+                name=f"HR@{cut}",
+                marker_color=colour,
+                showlegend=column == 1,
+                row=1,
+                col=column,
+            )
+    title = f"Leaf category chosen next among the first K ({report['users']:,} {report['cases']} people)"
+    return figure.update_layout(title=title)
+
+
+def training(folders: list[Path], names: tuple[str, ...], title: str) -> go.Figure:
+    """Of each run the same figures over its steps, one column a figure."""
+    figure = make_subplots(1, len(names), subplot_titles=names)
+    for colour, folder in zip(COLOURS, folders, strict=False):
+        rows = json.loads((folder / "curve.json").read_text(encoding="utf-8"))
+        label = json.loads((folder / "result.json").read_text(encoding="utf-8"))["adapter"]
+        for column, name in enumerate(names, 1):
+            own = sorted((row["step"], row[name]) for row in rows if row.get(name) is not None)
+            figure.add_scatter(
+                x=[step for step, _ in own],
+                y=[value for _, value in own],
+                name=label,
+                line_color=colour,
+                showlegend=column == 1,
+                row=1,
+                col=column,
+            )
+    figure.update_xaxes(title_text="step")
+    return figure.update_layout(title=title)
 
 
 def users(figures: Row) -> go.Figure:
