@@ -73,7 +73,7 @@ def _intent(report: Row, sft: list[Path], grpo: list[Path]) -> Iterator[tuple[st
     if sft:
         yield "sft", training(sft, ("loss_planner", "loss_expert", "loss_arbiter"), "Supervised")
     if grpo:
-        yield "grpo", training(grpo, ("accuracy", "gate/all", "kl"), "Reinforced")
+        yield "grpo", training(grpo, ("accuracy", "diversity", "gate/all", "kl"), "Reinforced")
 
 
 def intent(report: Row) -> go.Figure:
@@ -109,13 +109,14 @@ def intent(report: Row) -> go.Figure:
 
 
 def training(folders: list[Path], names: tuple[str, ...], title: str) -> go.Figure:
-    """Of each run the same figures over its steps, one column a figure."""
+    """Of each run the same figures of its validation people, one column a figure; KL of its steps."""
     figure = make_subplots(1, len(names), subplot_titles=names)
     for colour, folder in zip(COLOURS, folders, strict=False):
         rows = json.loads((folder / "curve.json").read_text(encoding="utf-8"))
         label = json.loads((folder / "result.json").read_text(encoding="utf-8"))["adapter"]
         for column, name in enumerate(names, 1):
-            own = sorted((row["step"], row[name]) for row in rows if row.get(name) is not None)
+            measured = [row for row in rows if name in row and (name == "kl" or "kl" not in row)]
+            own = sorted((row["step"], row[name]) for row in measured)
             figure.add_scatter(
                 x=[step for step, _ in own],
                 y=[value for _, value in own],
