@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -140,6 +141,15 @@ class Dataset:
         found = np.zeros(len(self.item_ids), dtype=bool)
         found[self.histories.rows] = True
         return found
+
+    @cached_property
+    def low_rating(self) -> float:
+        """Ratings below it are in the lowest third of those given here; -inf where nobody rated."""
+        given = self.interactions.filter(pl.col("event") == "rating")["value"].drop_nulls()
+        if not len(given):
+            return -math.inf
+        low, high = float(given.min()), float(given.max())  # type: ignore[arg-type]
+        return low + (high - low) / 3
 
     @cached_property
     def times(self) -> NDArray[np.int64]:

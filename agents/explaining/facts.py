@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foretaste.agents.contexts.context import Reader
+from foretaste.agents.contexts.liking import tastes_of
 from foretaste.agents.explaining.sentence_guard import Thing
 from foretaste.agents.objects import Persona, Recommendation, Verdict
 from foretaste.agents.online.live_dataset import LiveDataset
@@ -85,7 +86,7 @@ def facts_of(
     """
     rows = [tools.dataset.row_of[item.item_id] for item in page]
     owner = {one.tag.text: one.tag.persona for one in verdicts if one.kept}
-    newest = reader.rows[-tools.config.history_items :]
+    newest = tastes_of(tools.dataset, reader).rows[-tools.config.history_items :]
     history = np.unique(newest).astype(np.int64)  # (chosen,)
     common = _common(tools, rows, history)  # (page, chosen) how many categories they share
     return [

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from foretaste.agents.contexts.compression import Compressed, compress
 from foretaste.agents.contexts.context import Reader
 from foretaste.agents.contexts.counting import count_for
+from foretaste.agents.contexts.liking import tastes_of
 from foretaste.agents.objects import Persona, Step
 from foretaste.agents.reasoning import grounded, tastes
 from foretaste.agents.reasoning.checks import about, numbers_within
@@ -25,12 +26,13 @@ LATELY = 5  # newest choices that make a persona timely
 
 
 def history_of(tools: Tools, reader: Reader) -> Compressed:
-    """The whole history as the prompts hold it, within `config.history_tokens`."""
+    """The history as the prompts hold it, within `config.history_tokens`; see `liking.tastes_of`."""
+    shown = tastes_of(tools.dataset, reader).context
     return compress(
-        reader.context.events,
+        shown.events,
         budget=tools.config.history_tokens,
         recent=tools.config.exact_events,
-        searches=reader.context.searches,
+        searches=shown.searches,
         count=count_for(tools.model.name if tools.model else None),
         vectors=tools.config.entities == "vectors",
     )
@@ -135,11 +137,11 @@ def sifted(
 def clustered(tools: Tools, reader: Reader) -> list[Persona]:
     """The fallback: one persona for each cluster of the history; fewer for a narrow taste.
 
-    It also tells the model how many personas are wanted.
+    What was rated low is in none of them (`liking.tastes_of`). It also tells the model how many personas are wanted.
     """
     config = tools.config
     groups = tastes.clusters(
-        reader.rows[-config.history_items :],
+        tastes_of(tools.dataset, reader).rows[-config.history_items :],
         tools.vectors,
         tools.lexicon.categories,
         config.personas,

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foretaste.agents.contexts.context import Reader
+from foretaste.agents.contexts.liking import tastes_of
 from foretaste.agents.objects import Persona, Step, Tag, Verdict
 from foretaste.agents.reasoning import expert, planner
 from foretaste.agents.reasoning.expert import Proposal
@@ -113,7 +114,7 @@ def tags_messages(
 
 def seen_from(tools: Tools, reader: Reader, number: int) -> Persona:
     """The grounded twin of interest mining: the items that stand out from one angle."""
-    newest = list(dict.fromkeys(reader.rows[::-1].tolist()))
+    newest = list(dict.fromkeys(tastes_of(tools.dataset, reader).rows[::-1].tolist()))
     weights = _weights(tools, reader, newest, ANGLES[number].name)
     best = np.argsort(-weights, kind="stable")[:ITEMS]
     rows = tuple(newest[place] for place in sorted(best.tolist()))  # newest first

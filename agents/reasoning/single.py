@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from foretaste.agents.contexts.context import Reader
+from foretaste.agents.contexts.liking import tastes_of
 from foretaste.agents.objects import Persona, Step, Tag, Verdict
 from foretaste.agents.reasoning import expert, planner, tastes
 from foretaste.agents.reasoning.expert import Proposal
@@ -75,7 +76,7 @@ def checked(said: SingleAnswer, tools: Tools, reader: Reader) -> tuple[list[Pers
 
 def grounded_answer(tools: Tools, reader: Reader) -> tuple[list[Persona], Proposal]:
     """The fallback: the same for the whole recent history as for one persona of it."""
-    rows = reader.rows[-tools.config.history_items :]
+    rows = tastes_of(tools.dataset, reader).rows[-tools.config.history_items :]
     group = tastes.clusters(rows, tools.vectors, tools.lexicon.categories, 1)
     persona = planner.persona_of(tools, reader, group[0])
     return [persona], expert.grounded_tags(tools, reader, persona, 0, tools.config.kept)
