@@ -13,11 +13,20 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
 NAME = "foretaste_grouped"
+PLAIN = (
+    "llama",
+    "mistral",
+    "qwen2",
+    "qwen3",
+)  # no cap of the scores, no sinks: the mask says it all
 
 
 def use_grouped_attention(model: Any) -> None:
-    """Let a causal model of transformers on a CPU attend by plain products; others stay as they are."""
-    if next(model.parameters()).device.type != "cpu":
+    """Let a causal model of transformers on a CPU attend by plain products.
+
+    Models on other devices, and kinds whose attention is more than that (`PLAIN`), stay as they are.
+    """
+    if next(model.parameters()).device.type != "cpu" or model.config.model_type not in PLAIN:
         return
     AttentionInterface.register(NAME, grouped)
     AttentionMaskInterface.register(NAME, eager_mask)
