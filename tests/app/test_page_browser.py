@@ -197,7 +197,7 @@ def test_a_history_is_built_by_searching_and_users_are_found_by_taste(visit: Any
     found = page.get_by_label("Found items: choose one to add it")
     found.click()
     page.get_by_role("option", name="Cold Cellar (1979) (fear-1)").click()
-    page.get_by_text("Cold Cellar (1979) (fear-1)").first.wait_for()
+    page.locator(".token", has_text="Cold Cellar (1979) (fear-1)").wait_for()  # in the history now
     _recommended(page)
     assert page.locator(".ft-chip", has_text="Cold Cellar (1979)").count() >= 1
 
