@@ -57,9 +57,8 @@ def check_sentence(
     * Negations, comparisons and praise stand only inside a title.
     * Parts of two titles side by side make no new name.
     * An attribute that only a chosen item has is said right after that item's title.
-    * No attribute is said twice in a row.
-    * What "you chose", or is "from your history", is an item that was chosen, never the explained one,
-      whose title is said once.
+    * No attribute is said twice in a row, and no title twice.
+    * What "you chose", or is "from your history", is an item that was chosen, never the explained one.
 
     Args:
         text: the sentence.
@@ -112,7 +111,10 @@ def _worded(said: list[str]) -> None:
 
 
 def _said_once(said: list[str], mentions: list[_Mention]) -> None:
-    """No attribute stands beside itself: "Animation, Animation, Children's"."""
+    """No attribute stands beside itself ("Animation, Animation"), and no title is said twice."""
+    titles = Counter(one.things for one in mentions if one.title and one.whole)
+    if any(n > 1 for n in titles.values()):
+        raise CheckFailed("the sentence names the same title twice")
     for one, other in pairwise(mentions):
         words, again = said[one.start : one.stop], said[other.start : other.stop]
         if one.stop == other.start and words == again and not (one.title or other.title):

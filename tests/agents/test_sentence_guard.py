@@ -60,6 +60,10 @@ def test_facts_pass(text: str) -> None:
         ("adventure adventure adventure adventure", "repeats itself"),
         ("Your kind of Adventure, Adventure, Sci-Fi: Moon Station.", "'adventure' twice in a row"),
         ("Moon Station is Sci-Fi, as is Moon Station.", "explained item twice"),
+        (
+            "If Star Voyage was your kind of Adventure, Star Voyage may be as well.",
+            "same title twice",
+        ),
         ("", "empty"),
         ("Moon Station is a Musical.", "'musical' of an item that is not so filed"),
         ("Like Star Voyage, it is a Musical.", "'musical' of an item that is not so filed"),
