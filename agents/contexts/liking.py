@@ -18,11 +18,14 @@ def shows_taste(dataset: Dataset, events: Sequence[HistoryEvent]) -> NDArray[np.
     A rating in the lowest third of those that the data set has says what somebody does not want:
     1 and 2 of 5.
     """
-    low = [
-        event.event == "rating" and event.value is not None and event.value < dataset.low_rating
-        for event in events
-    ]
-    return np.flatnonzero(np.ones(len(events), dtype=bool) if all(low) else ~np.array(low))
+    low = np.array(
+        [
+            event.event == "rating" and event.value is not None and event.value < dataset.low_rating
+            for event in events
+        ],
+        dtype=bool,
+    )  # (events,)
+    return np.flatnonzero(~low | low.all())
 
 
 def tastes_of(dataset: Dataset, reader: Reader) -> Reader:

@@ -6,6 +6,7 @@ import hashlib
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -108,6 +109,11 @@ class LiveDataset(Dataset):
         """The same with its lookups known, so that neither a change nor a request makes them anew."""
         vars(self).update(item_ids=item_ids, row_of=row_of, titles=titles)
         return self
+
+    @cached_property
+    def low_rating(self) -> float:
+        """That of the import: a changed item is no reason to read all ratings again."""
+        return self.base.low_rating
 
     @property
     def withdrawn(self) -> NDArray[np.int64]:

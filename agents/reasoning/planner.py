@@ -137,7 +137,8 @@ def sifted(
 def clustered(tools: Tools, reader: Reader) -> list[Persona]:
     """The fallback: one persona for each cluster of the history; fewer for a narrow taste.
 
-    What was rated low is in none of them (`liking.tastes_of`). It also tells the model how many personas are wanted.
+    What was rated low is in none of them (`liking.tastes_of`). It also tells the model how many
+    personas are wanted.
     """
     config = tools.config
     groups = tastes.clusters(

@@ -13,12 +13,8 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
 NAME = "foretaste_grouped"
-PLAIN = (
-    "llama",
-    "mistral",
-    "qwen2",
-    "qwen3",
-)  # no cap of the scores, no sinks: the mask says it all
+# Kinds of models without a cap of the scores or sinks: the mask says it all.
+PLAIN = ("llama", "mistral", "qwen2", "qwen3")
 
 
 def use_grouped_attention(model: Any) -> None:

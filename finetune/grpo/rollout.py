@@ -166,9 +166,10 @@ def _drawn(scores: Any, temperature: float, draw: Any) -> Any:
     if temperature == 0:
         return scores.argmax(dim=-1)
     shares = (scores / temperature).softmax(dim=-1).cumsum(dim=-1)
-    at = torch.rand(len(shares), 1, generator=draw) * shares[:, -1:]
-    drawn = torch.searchsorted(shares, at.to(shares.device), right=True).squeeze(-1)
-    return drawn.clamp(max=shares.shape[1] - 1)
+    whole = shares[:, -1:]
+    at = torch.rand(len(shares), 1, generator=draw) * whole
+    at = at.minimum(whole.nextafter(torch.zeros_like(whole)))  # rounded up it would lie behind all
+    return torch.searchsorted(shares, at, right=True).squeeze(-1)
 
 
 def _positions(mask: Any) -> Any:

@@ -384,3 +384,12 @@ def test_tokens_are_drawn_by_their_shares() -> None:
     drawn = _drawn(scores, 1.0, torch.Generator().manual_seed(0))
     shares = np.bincount(drawn.numpy(), minlength=4) / 20000
     assert np.allclose(shares, [0.25, 0.75, 0, 0], atol=0.015)
+
+
+def test_no_rounding_draws_what_has_no_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = torch.tensor([[-torch.inf, 0.0, 0.0, -torch.inf]])
+    for number, token in ((0.0, 1), (1.0, 2)):
+        monkeypatch.setattr(
+            torch, "rand", lambda *shape, value=number, **given: torch.full(shape, value)
+        )
+        assert _drawn(scores, 1.0, torch.Generator()).tolist() == [token]
