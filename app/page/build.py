@@ -79,10 +79,14 @@ def mount(app: FastAPI, desk: Desk, login: Callable[[str, str], bool] | None = N
         footer_links=[],
         enable_monitoring=False,
         theme=_theme(),
-        head=ICON,
-        css=files("foretaste.app.page").joinpath("style.css").read_text("utf-8"),
+        head=f"{ICON}<script>{_own('joins.js')}</script>",
+        css=_own("style.css"),
     )
     return mounted
+
+
+def _own(name: str) -> str:
+    return files("foretaste.app.page").joinpath(name).read_text("utf-8")
 
 
 def _theme() -> gr.themes.Base:

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from foretaste.finetune.adaptor.rows import Row
+from foretaste.finetune.grouped_attention import use_grouped_attention
 from foretaste.finetune.language_model import load_base, number_format, with_adapter
 from foretaste.serving.chat import Entity
 from foretaste.serving.hybrid_adaptor import Adaptor, Belongs
@@ -78,6 +79,7 @@ class Frozen:
             self.model = with_adapter(loaded, adapter).model.merge_and_unload()
         self.dtype = torch.bfloat16 if number_format() == "bfloat16" else torch.float32
         self.model.to(self.dtype).eval().requires_grad_(False)
+        use_grouped_attention(self.model)
         self.table: torch.Tensor = self.model.get_input_embeddings().weight  # (vocabulary, width)
 
     def sequence(self, row: Row, *, text: bool = False) -> Positions:

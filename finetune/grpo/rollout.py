@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from pydantic import BaseModel
 
-from foretaste.finetune.grpo.grouped import use_grouped_attention
+from foretaste.finetune.grouped_attention import use_grouped_attention
 from foretaste.serving.chat_json import schema_text
 
 

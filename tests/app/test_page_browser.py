@@ -33,6 +33,20 @@ if sys.stdin.readline() != "y\\n":
     sys.exit(130)
 print("Training " + " ".join(sys.argv[1:]), file=sys.stderr)
 """
+LATE = """
+const asked = window.fetch;
+window.fetch = async (...request) => {
+  const answer = await asked(...request);
+  if (!(request[0].url ?? String(request[0])).includes("/queue/data")) return answer;
+  const late = new TransformStream({
+    async transform(chunk, onward) {
+      await new Promise((go) => setTimeout(go, 40));
+      onward.enqueue(chunk);
+    },
+  });
+  return new Response(answer.body.pipeThrough(late), answer);
+};
+"""
 
 pytestmark = pytest.mark.skipif(
     HOUSE["CHROMIUM"] is None,
@@ -122,6 +136,17 @@ def test_the_agents_show_their_work_the_cost_and_why_something_is_missing(visit:
     page.get_by_text("Why is something not here?").click()
     _fill(page, "#why-not", "space-1")
     page.get_by_text("is in the history").wait_for()
+
+
+def test_no_press_is_lost_where_the_stream_comes_late(visit: Any, house: Any) -> None:
+    visit()
+    for _ in range(5):  # of five presses three were lost before (app/page/joins.js)
+        context = house.browser.new_context()
+        context.add_init_script(LATE)
+        page = context.new_page()
+        page.goto(f"{house.server.url}/app")
+        _recommended(page)
+        context.close()
 
 
 def test_markup_in_a_title_stays_inert(visit: Any) -> None:

@@ -1,7 +1,7 @@
-"""Attention of a decoder that writes one token at a time on a CPU, heads that share their keys together.
+"""Attention of a decoder on a CPU, heads that share their keys together.
 
-torch's fused attention takes 6 ms a layer for 32 rows of one new token in bfloat16, which was half of
-sampling; three plain products take a fifth of that (docs/rl.md).
+torch's fused attention is slow in bfloat16 on CPUs: 6 ms a layer for 32 rows of one new token, which was half
+of sampling (docs/rl.md), and a third of an adaptor's step (docs/log.md). Three plain products take a fifth of that.
 """
 
 from __future__ import annotations
