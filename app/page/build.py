@@ -50,7 +50,7 @@ def page(desk: Desk) -> gr.Blocks:
                 with gr.Tab(name, id=name.lower()):
                     tab(desk)
 
-        def left(visitor: gr.Request) -> None:
+        async def left(visitor: gr.Request) -> None:  # in the loop of the tasks it ends
             desk.leave(visitor.session_hash or "")
 
         blocks.unload(left)

@@ -19,6 +19,7 @@ from foretaste.app.page.sides import GROUNDED, MODEL, TEXT, VECTORS, Setting
 from foretaste.judge.objects import Preference
 
 MOST = 50  # people of a sample
+WORK = "comparing"  # what Stop ends
 Update = tuple[Any, Any, Any]  # what is said, the figures, the lists
 _SAYS = {"first": "the first", "second": "the second", "tie": "neither: a tie"}
 
@@ -49,7 +50,7 @@ def tab(desk: Desk) -> None:
     async def run(visitor: gr.Request, *values: Any) -> AsyncGenerator[Update]:
         pair = (Setting(*values[0:4]), Setting(*values[4:8]))
         made = _compared(desk, pair, *values[8:])
-        async with aclosing(each(desk, visitor.session_hash or "", made)) as updates:
+        async with aclosing(each(desk, visitor.session_hash or "", WORK, made)) as updates:
             async for update in updates:
                 yield update
 
@@ -61,7 +62,8 @@ def tab(desk: Desk) -> None:
         show_progress="hidden",
         api_visibility="private",
     )
-    stops(stop, running, said, lambda: pieces.note("Stopped; nothing works for you any more."))
+    stopped = "Stopped; nothing works for you any more."
+    stops(desk, WORK, stop, running, said, lambda: pieces.note(stopped))
 
 
 def _side(name: str, answers: list[str], chosen: str, mode: str) -> list[Any]:

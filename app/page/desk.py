@@ -49,6 +49,12 @@ class Desk:
         for task in self._working.pop(session, ()):
             task.cancel()
 
+    def stop(self, session: str, what: str) -> None:
+        """End what a visitor has under way under this name, and nothing else."""
+        for task in self._working.get(session, ()):
+            if task.get_name() == what:
+                task.cancel()
+
     def working(self, session: str, task: asyncio.Task[Any]) -> None:
         """Remember what is under way for a visitor until it is done."""
         own = self._working.setdefault(session, set())
@@ -76,13 +82,14 @@ class Desk:
 
 
 async def steps(
-    desk: Desk, session: str, service: Service, request: Request
+    desk: Desk, session: str, what: str, service: Service, request: Request
 ) -> AsyncGenerator[Event]:
     """The events of one run as they come; the last is ("result", the whole result).
 
     Args:
         desk: told what is under way.
         session: of the visitor.
+        what: is under way; `stops` ends it by this name.
         service: of the data set.
         request: what is asked for.
 
@@ -97,12 +104,14 @@ async def steps(
         made = await service.recommend(request, uuid.uuid4().hex, step, traced=True)
         tell(("result", made))
 
-    async with aclosing(under_way(desk, session, run)) as events:
+    async with aclosing(under_way(desk, session, what, run)) as events:
         async for event in events:
             yield event
 
 
-async def each(desk: Desk, session: str, made: AsyncGenerator[Made]) -> AsyncGenerator[Made]:
+async def each(
+    desk: Desk, session: str, what: str, made: AsyncGenerator[Made]
+) -> AsyncGenerator[Made]:
     """What a generator makes, its work ended with the visitor; see `under_way`."""
 
     async def run(tell: Callable[[Made], None]) -> None:
@@ -110,13 +119,16 @@ async def each(desk: Desk, session: str, made: AsyncGenerator[Made]) -> AsyncGen
             async for value in values:
                 tell(value)
 
-    async with aclosing(under_way(desk, session, run)) as values:
+    async with aclosing(under_way(desk, session, what, run)) as values:
         async for value in values:
             yield value
 
 
 async def under_way(
-    desk: Desk, session: str, run: Callable[[Callable[[Made], None]], Coroutine[Any, Any, None]]
+    desk: Desk,
+    session: str,
+    what: str,
+    run: Callable[[Callable[[Made], None]], Coroutine[Any, Any, None]],
 ) -> AsyncGenerator[Made]:
     """What `run` tells, as it comes.
 
@@ -125,10 +137,11 @@ async def under_way(
     Args:
         desk: told what is under way.
         session: of the visitor.
+        what: is under way; `stops` ends it by this name.
         run: does the work; what it raises is raised here.
     """
     made: asyncio.Queue[tuple[Made] | None] = asyncio.Queue()
-    work = asyncio.create_task(run(lambda value: made.put_nowait((value,))))
+    work = asyncio.create_task(run(lambda value: made.put_nowait((value,))), name=what)
     desk.working(session, work)
     work.add_done_callback(lambda _: made.put_nowait(None))
     try:
@@ -142,14 +155,22 @@ async def under_way(
             await work
 
 
-def stops(button: gr.Button, running: Any, said: Any, tell: Callable[[], Any]) -> None:
+def stops(
+    desk: Desk, what: str, button: gr.Button, running: Any, said: Any, tell: Callable[[], Any]
+) -> None:
     """Let a button end an event, and say so when it has ended: what still came is not said over it.
 
     Args:
+        desk: ends the work, also where the visitor's browser does not know the event's name yet.
+        what: the name of the work.
         button: Stop.
         running: the event.
         said: where it is said; one component or several.
         tell: gives their values.
     """
-    ended = button.click(None, None, None, cancels=[running], api_visibility="private")
+
+    async def end(visitor: gr.Request) -> None:  # in the loop of the tasks
+        desk.stop(visitor.session_hash or "", what)
+
+    ended = button.click(end, None, None, cancels=[running], api_visibility="private")
     ended.then(tell, None, said, show_progress="hidden", api_visibility="private")

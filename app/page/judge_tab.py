@@ -20,6 +20,7 @@ from foretaste.judge.rubric import SHIPPED
 HEAD = ["id", "answer", "tier", "score", "dimensions"]
 FILES = [".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet"]
 ALL, UNREAD, NEGATIVE = "all", "not readable", "negative: "
+WORK = "judging"  # what Stop ends
 Update = tuple[Any, Any, Any, Any, Any]
 
 
@@ -64,7 +65,7 @@ def tab(desk: Desk) -> None:
 
     async def run(visitor: gr.Request, *values: Any) -> AsyncGenerator[Update]:
         made = _judged(desk, *values)
-        async with aclosing(each(desk, visitor.session_hash or "", made)) as updates:
+        async with aclosing(each(desk, visitor.session_hash or "", WORK, made)) as updates:
             async for update in updates:
                 yield update
 
@@ -77,7 +78,7 @@ def tab(desk: Desk) -> None:
         **private,
     )
     stopped = "Stopped; what was judged is kept, and Judge goes on from there."
-    stops(stop, running, said, lambda: pieces.note(stopped))
+    stops(desk, WORK, stop, running, said, lambda: pieces.note(stopped))
     verdicts.select(_looked, verdicts_in, one, **private)
     show.input(_shown, [verdicts_in, show], verdicts, **private)
     label_form.form(file, rubric, own, verdicts_in)

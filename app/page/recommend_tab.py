@@ -20,6 +20,8 @@ from foretaste.app.page.whynot import why_not
 from foretaste.data.dataset import Dataset
 from foretaste.data.feedback import Feedback
 
+WORK = "recommending"  # what Stop ends
+
 
 @dataclass(frozen=True, eq=False)  # told apart as itself: the page remembers it by its hash
 class Shown:
@@ -66,7 +68,8 @@ def tab(desk: Desk) -> None:
         show_progress="hidden",
         api_name="recommend_page",
     )
-    stops(stop, running, status, lambda: pieces.note("Stopped; nothing works for you any more."))
+    said = "Stopped; nothing works for you any more."
+    stops(desk, WORK, stop, running, status, lambda: pieces.note(said))
 
 
 async def recommended(desk: Desk, session: str, fields: Fields) -> AsyncGenerator[tuple[Any, ...]]:
@@ -78,7 +81,7 @@ async def recommended(desk: Desk, session: str, fields: Fields) -> AsyncGenerato
     yield pieces.note("Starting …"), "", None, ""
     try:
         request, service = fields.request(), await desk.service(fields.dataset)
-        async with aclosing(steps(desk, session, service, request)) as events:
+        async with aclosing(steps(desk, session, WORK, service, request)) as events:
             async for node, made in events:
                 if node == "result":
                     done = Shown(fields.dataset, request, dict(made), view.candidates)

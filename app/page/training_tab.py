@@ -30,6 +30,7 @@ from foretaste.finetune.runs import CURVE, RESULT, SETTINGS
 from foretaste.serving.shipped import adapter_list
 
 _ASKS = "It waits for you: Start begins it, Stop leaves it."
+WORK = "training"  # what Stop ends
 Update = tuple[Any, Any, Any]  # what is said, the Start button, the curves
 
 
@@ -62,7 +63,7 @@ def tab(desk: Desk) -> None:
     async def run(visitor: gr.Request, *values: Any) -> AsyncGenerator[Update]:
         session = visitor.session_hash or ""
         made = _trained(bench, session, Wanted(*values))
-        async with aclosing(each(desk, session, made)) as updates:
+        async with aclosing(each(desk, session, WORK, made)) as updates:
             async for update in updates:
                 yield update
 
@@ -74,7 +75,7 @@ def tab(desk: Desk) -> None:
     private: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     running = estimate.click(run, fields, [said, start, plot], concurrency_limit=None, **private)
     start.click(begin, None, start, concurrency_limit=None, **private)
-    stops(stop, running, [said, start, fields[-1]], _stopped)
+    stops(desk, WORK, stop, running, [said, start, fields[-1]], _stopped)
     looked = [plot, facts, details, result, settings]
     again.click(_newest, None, runs, **private)
     running.then(_newest, None, runs, **private)

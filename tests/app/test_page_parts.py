@@ -234,19 +234,29 @@ def test_work_ends_when_nobody_listens_any_more(service: Service) -> None:
             raise
 
     async def stopped() -> None:
-        told = under_way(desk, "visitor", work)
+        told = under_way(desk, "visitor", "work", work)
         assert await anext(told) == 1
         await told.aclose()
 
     async def left() -> None:
-        told = under_way(desk, "visitor", work)
+        told = under_way(desk, "visitor", "work", work)
         assert await anext(told) == 1
         desk.leave("visitor")
         assert [one async for one in told] == []
 
-    asyncio.run(stopped())
-    asyncio.run(left())
-    assert done == ["ended", "ended"]
+    async def pressed() -> None:
+        told = under_way(desk, "visitor", "work", work)
+        assert await anext(told) == 1
+        desk.stop("visitor", "other work")
+        desk.stop("somebody", "work")
+        await asyncio.sleep(0)
+        assert len(done) == 2
+        desk.stop("visitor", "work")
+        assert [one async for one in told] == []
+
+    for road in (stopped, left, pressed):
+        asyncio.run(road())
+    assert done == ["ended", "ended", "ended"]
 
 
 def test_items_stand_there_before_their_sentences() -> None:
