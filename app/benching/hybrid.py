@@ -45,7 +45,6 @@ from foretaste.serving.shipped import adapter_folder
 from foretaste.serving.vllm_server import vllm_server_async
 
 PARTS = ("curve", "users", "attributes")
-HISTORY = 20  # events that a user needs to be asked about
 _READS = 8192  # tokens that the server takes; longer text prompts are left out
 _WRITES = 400  # of these, for an answer
 _WHOLE = 1_000_000  # tokens that a history may have: none is shortened
@@ -59,6 +58,7 @@ class Bench(BaseModel, frozen=True):
     dataset: str
     parts: tuple[str, ...] = PARTS
     users: int = 200
+    least_events: int = 20
     timed: int = 20
     questions: int = 200
     histories: tuple[int, ...] = (10, 20, 50, 100, 200)
@@ -112,7 +112,7 @@ def run(bench: Bench, keep: Callable[[Figures], None] = lambda figures: None) ->
     )
     config = override(start, "agents", bench.settings)
     engine = _engine(bench)
-    asked = asked_about(bench.dataset, bench.users, bench.seed, config, least=HISTORY)
+    asked = asked_about(bench.dataset, bench.users, bench.seed, config, least=bench.least_events)
     return asyncio.run(_measure(bench, asked, engine, keep))
 
 
@@ -160,6 +160,7 @@ async def _measure(
         "model": engine.model,
         "adaptor": engine.adaptor,
         "adapter": bench.adapter,
+        "least_events": bench.least_events,
         "seed": bench.seed,
     }
     adapter, config = _name(bench), asked.tools.config

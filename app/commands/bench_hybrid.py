@@ -14,8 +14,11 @@ def hybrid(
         str, typer.Option(metavar="NAME", help="An imported data set with an adaptor.")
     ] = "amazon-beauty",
     users: Annotated[
-        int, typer.Option(min=2, help="People with 20 events or more, drawn by --seed.")
+        int, typer.Option(min=2, help="People with --least-events or more, drawn by --seed.")
     ] = 200,
+    least_events: Annotated[
+        int, typer.Option(min=2, help="Events that a person has, the next item among them.")
+    ] = 20,
     timed: Annotated[int, typer.Option(min=1, help="Of these, whose planner is timed alone.")] = 20,
     questions: Annotated[
         int, typer.Option(min=2, help="Attribute questions about items, at most.")
@@ -48,6 +51,7 @@ def hybrid(
             dataset=dataset,
             parts=tuple(only.split(",")) if only else PARTS,
             users=users,
+            least_events=least_events,
             timed=timed,
             questions=questions,
             histories=numbers_of("--histories", histories),

@@ -80,8 +80,9 @@ def asked_about(
     able = np.flatnonzero(enough & (leaf[every.targets] >= 0)) if len(names) else np.zeros(0, int)
     if not len(able):
         raise InputError(
-            f"evaluate intent asks for the category of what comes next, and {name} has nobody with "
-            "three interactions and a next item with a category; import categories."
+            f"What is asked for is the category of what comes next, and {name} has nobody with "
+            f"{max(least, 3)} interactions and a next item with a category; import categories, or "
+            "ask for fewer interactions."
         )
     drawn = np.sort(np.random.default_rng(seed).permutation(len(able))[:count])
     cases = every.take(able[drawn])

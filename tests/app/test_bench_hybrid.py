@@ -154,6 +154,8 @@ def test_both_forms_are_asked_the_same(
         for chat in (forms.text, forms.hybrid)
     ]
     assert said[0] == said[1]
+    nobody = CliRunner().invoke(cli, [*words, "--least-events", "25"])
+    assert "shop has nobody with 25 interactions" in str(nobody.exception)
 
 
 def test_one_server_is_asked_in_both_forms(monkeypatch: pytest.MonkeyPatch) -> None:
