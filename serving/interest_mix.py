@@ -7,6 +7,7 @@ validation people each, averaged) order them. It reads no ids and no row numbers
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +30,7 @@ _DECAY, _NEWEST = 0.7, 20  # how the history is summed up that candidates are co
 _LIKE = ("text_last", "text_history", "facts_last", "facts_history")
 _FURTHER = ("rank", "popular", "popular_last", "length")
 _LIMIT = 30.0  # of z-scores
-_LIFT = np.float32(1e6)  # beyond any sum of z-scores
+_FIRST = 10  # places of a page, of which the last can be kept for items without events
 Floats = NDArray[np.float32]
 
 
@@ -73,6 +74,12 @@ class Mix:
             self._text = material.vectors
         self._facts = fact_vectors(items)
 
+    def keeping(self, unseen: int) -> Mix:
+        """The same mix with so many of the first ten places kept for items without any event."""
+        other = copy(self)
+        other.record = self.record.model_copy(update={"unseen": unseen})
+        return other
+
     @property
     def feature_names(self) -> list[str]:
         """In the order of the features."""
@@ -101,30 +108,54 @@ class Mix:
         """(n, c) candidates, best first by `base` (n, items)."""
         open_ = base.copy()
         open_[histories.owners, histories.rows] = -np.inf
-        first = open_
-        kept = min(self.record.unseen, len(self._unseen))
-        if kept:
-            own = open_[:, self._unseen]  # (n, unseen)
-            least = np.partition(own, -kept, axis=1)[:, -kept][:, None]
-            first = open_.copy()
-            first[:, self._unseen] = np.where(own >= least, own + _LIFT, own)
         count = min(self.record.candidates, open_.shape[1])
-        rows = np.argpartition(-first, count - 1, axis=1)[:, :count]
+        rows = np.argpartition(-open_, count - 1, axis=1)[:, :count]
         order = np.argsort(-np.take_along_axis(open_, rows, axis=1), axis=1, kind="stable")
         return np.take_along_axis(rows, order, axis=1)
 
     def scores(self, histories: Histories, rule_scores: Scores | None = None) -> Scores:
         """(n, items) float32: candidates above all others, in the ranker's order; see `offer`."""
         offer = self.offer(histories, rule_scores)
-        if not self.record.nets:
-            return offer.base
-        said = self.ordered(offer.features)
-        low = said.min(axis=1, keepdims=True)
-        lifted = offer.base.max(axis=1, keepdims=True) + 1 + said - low
         scores = offer.base
         some = np.flatnonzero(histories.lengths > 0)  # strangers get what the rule says
-        scores[some[:, None], offer.rows[some]] = lifted[some]
+        if self.record.nets:
+            said = self.ordered(offer.features)
+            low = said.min(axis=1, keepdims=True)
+            lifted = scores.max(axis=1, keepdims=True) + 1 + said - low
+            scores[some[:, None], offer.rows[some]] = lifted[some]
+        self._keep_places(scores, some, histories)
         return scores
+
+    def _keep_places(self, scores: Scores, some: NDArray[np.int64], histories: Histories) -> None:
+        """Raise the best items without any event to the last of the first ten places.
+
+        They never win a place by themselves: a network that orders by what people chose has seen few
+        of them chosen. Who has one among the ten already keeps it where it is.
+
+        Args:
+            scores: (n, items), changed in place.
+            some: lines that are changed.
+            histories: n of them; what stands in one takes no place.
+        """
+        kept = min(self.record.unseen, len(self._unseen))
+        if not kept or scores.shape[1] < _FIRST:
+            return
+        open_ = scores.copy()
+        open_[histories.owners, histories.rows] = -np.inf
+        open_ = open_[some]
+        first = -np.partition(-open_, _FIRST - 1, axis=1)[:, :_FIRST]
+        first.sort(axis=1)  # (s, ten), the last place first
+        above, below = first[:, kept], first[:, kept - 1]  # the kept places lie between them
+        own = open_[:, self._unseen]
+        best = np.argsort(-own, axis=1, kind="stable")[:, :kept]  # (s, kept)
+        shares = np.arange(kept, 0, -1, dtype=np.float32) / np.float32(kept + 1)
+        raised = below[:, None] + (above - below)[:, None] * shares
+        raised = np.maximum(raised, np.nextafter(below, np.float32(np.inf))[:, None])  # above ties
+        at = self._unseen[best]
+        raised = np.maximum(raised, np.take_along_axis(open_, at, axis=1))
+        known = np.isfinite(np.take_along_axis(open_, at, axis=1))
+        lines = np.broadcast_to(some[:, None], at.shape)
+        scores[lines[known], at[known]] = raised[known]
 
     def ordered(self, features: Floats) -> Floats:
         """(n, c) what the networks say of candidates, their mean."""

@@ -41,8 +41,8 @@ class MixRecord(BaseModel, frozen=True):
         constants: of every rule that is read.
         weight: of the model beside that rule, both z-scored.
         candidates: that are ordered.
-        unseen: of them, how many are kept for items without any event, where there are some: their
-            scores are not comparable with those of items that people chose, the networks' are.
+        unseen: of the first ten places, how many (the last ones) are kept for items without any
+            event, where there are some.
         mean, scale: (features,) of the features.
         nets: one a fold.
     """

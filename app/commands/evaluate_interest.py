@@ -38,6 +38,15 @@ def interest(
     methods: Annotated[
         str | None, typer.Option(metavar="A,B", help="Only these beside interest (default: all).")
     ] = None,
+    unseen: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=9,
+            help="Also a mix (mix_unseen) that keeps so many of its first ten places for items without "
+            "any event.",
+        ),
+    ] = 0,
     seed: SeedOption = 0,
     resamples: ResamplesOption = 1000,
     json_target: JsonOption = None,
@@ -58,6 +67,7 @@ def interest(
             history=history.value,
             users=users,
             methods=methods.split(",") if methods else None,
+            unseen=unseen,
             seed=seed,
             resamples=resamples,
         )

@@ -22,8 +22,8 @@ from foretaste.data.errors import InputError
 from foretaste.data.files import safe_name, subfolder
 from foretaste.data.progress import meter, note
 from foretaste.data.store import load_dataset
-from foretaste.finetune.grpo.config import GrpoConfig
 from foretaste.finetune.grouped_attention import use_grouped_attention
+from foretaste.finetune.grpo.config import GrpoConfig
 from foretaste.finetune.grpo.keeper import Course, Keeper, restore
 from foretaste.finetune.grpo.policy import tokens_of
 from foretaste.finetune.grpo.rewards import NOTHING, Thresholds, quantiles

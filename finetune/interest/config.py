@@ -49,6 +49,7 @@ class InterestConfig(BaseModel, frozen=True, extra="forbid"):
         knowledge_until: share of the training after which they are left out.
         words: whether words of titles have learned vectors, as categories and attributes have.
         tags: tags in the vocabulary of wishes, at most.
+        unseen: of the first ten places of the mix, how many are kept for items without any event.
         validation_users: people whose validation item is ranked after each epoch.
         threads: of torch; more than one only helps on cores that nobody else uses.
         seed: of weights, batches, negatives and dropout.
@@ -85,6 +86,7 @@ class InterestConfig(BaseModel, frozen=True, extra="forbid"):
     knowledge_until: float = Field(1.0, ge=0, le=1)
     words: bool = True
     tags: int = Field(4000, ge=1)
+    unseen: int = Field(0, ge=0, lt=10)
     validation_users: int = Field(4000, ge=1)
     threads: int = Field(1, ge=1)
     seed: int = 0

@@ -28,7 +28,6 @@ from foretaste.serving.rules.words import item_words
 FOLDS = 5
 HIDDEN = 16  # numbers inside a network
 CANDIDATES = 100  # of a person
-UNSEEN = 0  # of them kept for items without events: no gain has been measured yet
 CASES = 20_000  # validation people who are asked
 WEIGHED = 4_000  # of them choose the weight of the model beside the rule
 EPOCHS = 30
@@ -55,7 +54,14 @@ class Asked:
     before: float
 
 
-def fit_mix(dataset: Dataset, split: Split, model: Interest, vectors: Any, seed: int) -> Interest:
+def fit_mix(
+    dataset: Dataset,
+    split: Split,
+    model: Interest,
+    vectors: Any,
+    seed: int,
+    unseen: int = 0,
+) -> Interest:
     """The model with a mix, and with what validation says of it and of its parts.
 
     A mix that is not better than the rule on people its networks did not see is not kept.
@@ -66,6 +72,7 @@ def fit_mix(dataset: Dataset, split: Split, model: Interest, vectors: Any, seed:
         model: learnt from `split.train`.
         vectors: (items, d) sentence vectors.
         seed: of folds and networks.
+        unseen: of the first ten places, how many are kept for items without any event.
     """
     material = Material(split.train, item_words(dataset.items))
     choice = with_embedding(chosen(dataset, split, material))
@@ -80,7 +87,7 @@ def fit_mix(dataset: Dataset, split: Split, model: Interest, vectors: Any, seed:
         constants=rules_read(choice),
         weight=weight,
         candidates=min(CANDIDATES, material.items),
-        unseen=UNSEEN,
+        unseen=unseen,
     )
     validation = {one.name: ndcg(one, cases, material.items) for one in (rule, model)}
     fitted, said = _fitted(Mix(model, record, material, dataset.items), cases, seed)

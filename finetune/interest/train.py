@@ -176,4 +176,6 @@ def _mixed(job: Job, model: Interest) -> Interest:
     """The model with a ranker beside the untrained rules, where validation people are left to fit it."""
     if not len(job.plan.cases):
         return model
-    return fit_mix(job.dataset, job.split, model, job.plan.material.text, job.plan.config.seed)
+    config = job.plan.config
+    text = job.plan.material.text
+    return fit_mix(job.dataset, job.split, model, text, config.seed, config.unseen)

@@ -32,6 +32,7 @@ from foretaste.serving.trained import trained
 SERVED = "current"  # the model that training published
 RULES = ("popularity", "bm25_last", "embedding_last", "item_cosine", "transitions_bm25")
 LEARNT = ("sasrec", "ease", "towers", "towers_mix", "interest", "mix")
+UNSEEN = "mix_unseen"  # the mix with places kept for items without any event
 PAIRS = (
     ("interest", "sasrec"),
     ("interest", "ease"),
@@ -39,6 +40,7 @@ PAIRS = (
     ("mix", "interest"),
     ("mix", "towers_mix"),
     ("mix", "sasrec"),
+    (UNSEEN, "mix"),
 )
 
 
@@ -50,6 +52,8 @@ class Settings:
         models: `current`, the names of finished trainings, or folders of saved models. The first is
             compared with the opponents; several give the band over them.
         methods: only these beside `interest`, or all.
+        unseen: of the first ten places of a further mix, how many are kept for items without any
+            event; 0 leaves that mix out.
         resamples: of the bootstrap.
     """
 
@@ -60,6 +64,7 @@ class Settings:
     history: Literal["dropped", "kept"] = "dropped"
     users: int | None = None
     methods: Sequence[str] | None = None
+    unseen: int = 0
     seed: int = 0
     resamples: int = 1000
 
@@ -154,12 +159,14 @@ def _methods(
     best = methods[names.index(choice.best)]
     mix = mix_of(model, material, dataset.items)
     found = [*trained(dataset, material.histories, best), model, *([mix] if mix else [])]
+    if mix and settings.unseen:
+        found.append(Named(UNSEEN, mix.keeping(settings.unseen)))
     if "ease" in wanted and material.items <= MOST:
         found.append(_ease(split, material, settings))
     if "sasrec" in wanted:
         found.append(_sasrec(split, material, settings))
     own = {method.name: method for method in found}
-    return methods + [one for name, one in own.items() if name in (*wanted, "interest")]
+    return methods + [one for name, one in own.items() if name in (*wanted, "interest", UNSEEN)]
 
 
 def _others(

@@ -21,10 +21,10 @@ from foretaste.agents.wording.lexicon import Lexicon
 from foretaste.data.dataset import Dataset
 from foretaste.data.errors import InputError
 from foretaste.data.store import save_dataset
+from foretaste.finetune.grouped_attention import grouped, use_grouped_attention
 from foretaste.finetune.grpo import trainer
 from foretaste.finetune.grpo.alarm import Alarm, Limits
 from foretaste.finetune.grpo.config import GrpoConfig, load_config
-from foretaste.finetune.grouped_attention import grouped, use_grouped_attention
 from foretaste.finetune.grpo.keeper import Keeper
 from foretaste.finetune.grpo.policy import shared_logps
 from foretaste.finetune.grpo.rewards import (

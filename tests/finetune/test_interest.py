@@ -239,11 +239,13 @@ def test_the_command_trains_publishes_and_evaluates(
     assert "are the same model" in str(twice.exception)
     again = CliRunner().invoke(cli, [*trained, "--set", "interest.seed=1"])
     both = [*arguments, "--model", "current", "--model", result["run"], "--methods", "interest,mix"]
+    both += ["--unseen", "1"]
     found = json.loads(CliRunner().invoke(cli, both).stdout)
     own = [found["methods"][name]["n@10"] for name in ("interest", "interest 2")]
     assert json.loads(again.stdout)["run"] != result["run"]
     assert own[1] == pytest.approx(report["methods"]["interest"]["n@10"])  # the first seed's
     assert found["band"]["interest"]["models"] == 2
+    assert ("mix_unseen" in found["methods"]) == ("mix" in found["methods"])
     spread = found["band"]["interest"]["n@10"]
     assert spread["mean"] == pytest.approx(np.mean(own), abs=1e-5)
     assert spread["std"] == pytest.approx(np.std(own, ddof=1), abs=1e-5)

@@ -55,7 +55,7 @@ def test_a_mix_finds_what_its_networks_learnt(tiny, embedder, smoke: InterestCon
     assert np.array_equal(scores[1], offer.base[1])
 
 
-def test_items_without_events_have_places_among_the_candidates(
+def test_the_last_places_are_kept_for_items_without_events(
     tiny, embedder, smoke: InterestConfig
 ) -> None:
     job = command.prepare(tiny, smoke, embedder)
@@ -63,22 +63,24 @@ def test_items_without_events_have_places_among_the_candidates(
     seen = Histories.from_lists([[row for row in one if row < 30] for one in job.split.train])
     material = Material(seen, item_words(tiny.items), text)
     choice = with_embedding(chosen(tiny, job.split, Material(job.split.train, material.texts)))
-    constants = rules_read(choice)
-    lists = Histories.from_lists([[0, 4], [31, 2]])
-    rows = []
-    for unseen in (0, 3):
-        record = MixRecord(
-            rule=choice.best, constants=constants, weight=0.0, candidates=8, unseen=unseen
-        )
-        changed = model.with_record(model.record.model_copy(update={"mix": record}))
-        mix = mix_of(changed, material, tiny.items)
-        assert mix is not None
-        rows.append(mix.offer(lists).rows)
-    assert (rows[1] >= 30).sum(axis=1).min() >= 3
-    assert 31 not in rows[1][1]
-    for without, with_ in zip(*rows, strict=True):
-        plain = [row for row in without.tolist() if row < 30]
-        assert [row for row in with_.tolist() if row < 30] == plain[: sum(with_ < 30)]
+    record = MixRecord(rule=choice.best, constants=rules_read(choice), weight=1.0, candidates=8)
+    changed = model.with_record(model.record.model_copy(update={"mix": record}))
+    mix = mix_of(changed, material, tiny.items)
+    assert mix is not None
+    lists = Histories.from_lists([[0, 4], [31, 2], []])
+
+    def page(kept: int) -> list[list[int]]:
+        scores = mix.keeping(kept).scores(lists)
+        scores[lists.owners, lists.rows] = -np.inf
+        return np.argsort(-scores, axis=1, kind="stable")[:, :10].tolist()
+
+    plain = page(0)
+    for kept in (1, 3):
+        for line, (before, now) in enumerate(zip(plain[:2], page(kept)[:2], strict=True)):
+            assert now[: 10 - kept] == before[: 10 - kept], line
+            assert sum(row >= 30 for row in now) >= kept
+            assert not set(now) & set(lists[line].tolist())
+        assert page(kept)[2] == plain[2], "a stranger gets what the rule says"
 
 
 def test_the_ablation_gives_every_arm_the_same_steps_and_goes_on_where_it_stopped(
