@@ -21,7 +21,6 @@ from foretaste.agents.wording.lexicon import Lexicon
 from foretaste.data.dataset import Dataset
 from foretaste.data.errors import InputError
 from foretaste.data.store import save_dataset
-from foretaste.finetune.grouped_attention import grouped, use_grouped_attention
 from foretaste.finetune.grpo import trainer
 from foretaste.finetune.grpo.alarm import Alarm, Limits
 from foretaste.finetune.grpo.config import GrpoConfig, load_config
@@ -357,26 +356,6 @@ def test_a_run_that_is_asked_to_stop_saves_and_goes_on(
         train("tiny", str(start), config, "out", False, tools, Short())
     result = train("tiny", str(start), config, "out", True, tools, Short())
     assert result["steps"] == 2
-
-
-def test_grouped_attention_is_attention(tiny_llama: Path) -> None:
-    draw = torch.Generator().manual_seed(0)
-    shapes = ((2, 6, 3, 4), (2, 2, 5, 4), (2, 2, 5, 4))  # six heads, three of them to a key
-    query, key, value = (torch.randn(shape, generator=draw) for shape in shapes)
-    mask = torch.zeros(2, 1, 3, 5)
-    mask[0, :, :, 0] = torch.finfo(torch.float32).min
-    told, _ = grouped(None, query, key, value, mask)
-    plain = torch.nn.functional.scaled_dot_product_attention(
-        query, key, value, mask, enable_gqa=True
-    )
-    assert torch.allclose(told, plain.transpose(1, 2), atol=1e-6)
-    model = load_base(str(tiny_llama)).model.float()
-    ids, shown = torch.tensor([[1, 2, 3], [0, 4, 5]]), torch.tensor([[1, 1, 1], [0, 1, 1]])
-    before = model(input_ids=ids, attention_mask=shown).logits
-    use_grouped_attention(model)
-    after = model(input_ids=ids, attention_mask=shown).logits
-    assert torch.allclose(before[0], after[0], atol=1e-5)
-    assert torch.allclose(before[1, 1:], after[1, 1:], atol=1e-5)
 
 
 def test_tokens_are_drawn_by_their_shares() -> None:
