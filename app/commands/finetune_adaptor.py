@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,7 +21,7 @@ def adaptor(
         str, typer.Option(help="Language model: bundled:NAME, a folder or a hub id.")
     ] = "bundled:smollm2-135m-instruct",
     adapter: Annotated[
-        Path | None, typer.Option(help="Folder of a LoRA adapter that is active meanwhile.")
+        str | None, typer.Option(help="LoRA adapter that is active meanwhile, by name or folder.")
     ] = None,
     embedder: Annotated[
         str, typer.Option(help="Model behind the sentence vectors.")
@@ -40,12 +39,13 @@ def adaptor(
     """
     from foretaste.finetune.adaptor.config import load_config
     from foretaste.finetune.adaptor.train import train
+    from foretaste.serving.shipped import adapter_folder
 
     result = train(
         dataset,
         load_config(preset, changes or ()),
         model=model,
-        adapter=adapter,
+        adapter=None if adapter is None else adapter_folder(adapter),
         embedder=embedder,
         export=name,
         resume=resume,

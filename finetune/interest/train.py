@@ -29,7 +29,9 @@ from foretaste.serving.interest import (
     Record,
     base_fingerprint,
     base_folder,
+    load_interest,
     low_precision,
+    pointer_of,
     publish_interest,
 )
 from foretaste.serving.interest_folder import KIND, MODEL
@@ -173,9 +175,21 @@ def _finish(job: Job, run: Run, loop: InterestLoop, found: Probe) -> dict[str, A
 
 
 def _mixed(job: Job, model: Interest) -> Interest:
-    """The model with a ranker beside the untrained rules, where validation people are left to fit it."""
+    """The model with a ranker beside the untrained rules.
+
+    It is fitted on validation people. A model that learnt from their events too takes the ranker of the
+    served model that did not, where there is one, as rules take the constants that validation chose.
+    """
+    config = job.plan.config
+    if config.fitted_on != "train":
+        pointer = pointer_of(config.split, "train")
+        alone = load_interest(job.dataset, job.split.train, pointer)
+        if alone is None or alone.record.mix is None:
+            note("Without a mix: train the same on train alone before, which fits one.")
+            return model
+        changes = {"mix": alone.record.mix, "rule": alone.record.rule}
+        return model.with_record(model.record.model_copy(update=changes))
     if not len(job.plan.cases):
         return model
-    config = job.plan.config
     text = job.plan.material.text
     return fit_mix(job.dataset, job.split, model, text, config.seed, config.unseen)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import runpy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from foretaste.data.histories import Histories
 from foretaste.finetune.interest import train as command
 from foretaste.finetune.interest.config import InterestConfig
 from foretaste.finetune.interest.mixing import fit_mix
+from foretaste.serving.interest import load_interest, pointer_of
 from foretaste.serving.interest_mix import mix_of, rules_read, with_embedding
 from foretaste.serving.interest_ranker import MixNet, MixRecord
 from foretaste.serving.rules.recipes import Material
@@ -81,6 +83,34 @@ def test_the_last_places_are_kept_for_items_without_events(
             assert sum(row >= 30 for row in now) >= kept
             assert not set(now) & set(lists[line].tolist())
         assert page(kept)[2] == plain[2], "a stranger gets what the rule says"
+
+
+def test_a_model_of_all_events_takes_the_ranker_of_the_one_before(
+    tiny,
+    embedder,
+    smoke: InterestConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    record = MixRecord(rule="popularity", constants={"popularity": {}}, weight=0.5, candidates=5)
+
+    def fitted(dataset: Any, split: Any, model: Any, *given: Any) -> Any:
+        changes = {"mix": record, "rule": "popularity"}
+        return model.with_record(model.record.model_copy(update=changes))
+
+    monkeypatch.setattr(command, "fit_mix", fitted)
+    whole = smoke.model_copy(update={"fitted_on": "train+validation", "epochs": 1})
+    command.train("tiny", whole, embedder)
+    pointer = pointer_of("leave-one-out", "train+validation")
+    alone = load_interest(tiny, pointer=pointer)
+    assert alone is not None
+    assert alone.record.mix is None
+    assert "train the same on train alone before" in capsys.readouterr().err
+    command.train("tiny", smoke.model_copy(update={"epochs": 1}), embedder)
+    command.train("tiny", whole.model_copy(update={"seed": 1}), embedder)
+    later = load_interest(tiny, pointer=pointer)
+    assert later is not None
+    assert later.record.mix == record
 
 
 def test_the_ablation_gives_every_arm_the_same_steps_and_goes_on_where_it_stopped(
