@@ -24,6 +24,7 @@ from foretaste.serving.engine_config import EngineConfig
 from foretaste.serving.hybrid_adaptor import Adaptor, load_adaptor
 from foretaste.serving.hybrid_prompt import EntityVectors, PromptWriter
 from foretaste.serving.hybrid_store import adaptor_folder
+from foretaste.serving.merged import parted
 from foretaste.serving.openai_chat import OpenAIChat
 from foretaste.serving.store import model_folder
 from foretaste.serving.vector_cache import VectorCache
@@ -108,7 +109,7 @@ def load_hybrid(config: EngineConfig) -> tuple[PromptWriter, AdaptedEntities]:
     hybrid_possible(config)
     folder, adaptor = model_folder(config.model), load_adaptor(adaptor_folder(str(config.adaptor)))
     embedder = load_embedder(adaptor.belongs.embedder)
-    adaptor.check(embedder.fingerprint, fingerprint_of(folder))
+    adaptor.check(embedder.fingerprint, fingerprint_of(model_folder(parted(config.model)[0])))
     return PromptWriter(folder), AdaptedEntities(adaptor, embedder)
 
 

@@ -9,6 +9,7 @@ from foretaste.data.errors import ModelError
 from foretaste.data.files import home, locked, read_json, safe_name, subfolder, write_json
 from foretaste.serving.embedder import fingerprint_of, load_embedder
 from foretaste.serving.hybrid_adaptor import RECORD, Adaptor, load_adaptor
+from foretaste.serving.merged import parted
 from foretaste.serving.store import model_folder
 
 POINTER = "served.json"
@@ -56,11 +57,13 @@ def adaptor_folder(name: str) -> Path:
 def fitting_adaptor(name: str, model: str) -> Path:
     """The folder of an adaptor that was trained for this language model.
 
+    A merged model (`BASE+ADAPTER`) has the input vectors of its base, so an adaptor of the base fits.
+
     Raises:
         ModelError: there is none, or it was trained for another language model.
     """
     folder = adaptor_folder(name)
     adaptor = load_adaptor(folder)
     embedder = load_embedder(adaptor.belongs.embedder)
-    adaptor.check(embedder.fingerprint, fingerprint_of(model_folder(model)))
+    adaptor.check(embedder.fingerprint, fingerprint_of(model_folder(parted(model)[0])))
     return folder

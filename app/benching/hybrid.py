@@ -40,11 +40,13 @@ from foretaste.serving.chat import ChatModel
 from foretaste.serving.engine import EngineConfig
 from foretaste.serving.hybrid_chat import HybridChat, load_hybrid
 from foretaste.serving.hybrid_store import fitting_adaptor
+from foretaste.serving.merged import JOINT, merges
 from foretaste.serving.openai_chat import OpenAIChat
 from foretaste.serving.shipped import adapter_folder
 from foretaste.serving.vllm_server import vllm_server_async
 
 PARTS = ("curve", "users", "attributes")
+ARM = "arm"  # name of the adapter, where vLLM holds one
 _READS = 8192  # tokens that the server takes; longer text prompts are left out
 _WRITES = 400  # of these, for an answer
 _WHOLE = 1_000_000  # tokens that a history may have: none is shortened
@@ -107,25 +109,25 @@ def run(bench: Bench, keep: Callable[[Figures], None] = lambda figures: None) ->
     unknown = [part for part in bench.parts if part not in PARTS]
     if unknown:
         raise InputError(f"--only expects parts of {', '.join(PARTS)}, not {unknown[0]!r}.")
+    engine = _engine(bench)
     start = AgentsConfig(
-        entities="vectors", history_tokens=_WHOLE, deadline_s=PATIENCE_S, adapter=_name(bench)
+        entities="vectors",
+        history_tokens=_WHOLE,
+        deadline_s=PATIENCE_S,
+        adapter=ARM if engine.adapters else None,
     )
     config = override(start, "agents", bench.settings)
-    engine = _engine(bench)
     asked = asked_about(bench.dataset, bench.users, bench.seed, config, least=bench.least_events)
     return asyncio.run(_measure(bench, asked, engine, keep))
 
 
-def _name(bench: Bench) -> str | None:
-    return None if bench.adapter is None else "arm"
-
-
 def _engine(bench: Bench) -> EngineConfig:
-    """vLLM that takes both forms, without a prefix cache: nobody reads what another has read."""
-    adapters = None if bench.adapter is None else f"arm={adapter_folder(bench.adapter).resolve()}"
-    start = EngineConfig(
-        form="hybrid", prefix_caching=False, max_model_len=_READS, adapters=adapters, max_loras=1
-    )
+    """vLLM that takes both forms, without a prefix cache: nobody reads what another has read.
+
+    On a processor the adapter is merged into the weights: vLLM's own LoRA layers there end at prompts
+    that are vectors.
+    """
+    start = EngineConfig(form="hybrid", prefix_caching=False, max_model_len=_READS)
     engine = override(start, "engine", bench.settings)
     if engine.engine != "vllm" or engine.endpoint is not None:
         raise InputError(
@@ -133,16 +135,25 @@ def _engine(bench: Bench) -> EngineConfig:
             "and engine.endpoint out."
         )
     folder = fitting_adaptor(engine.adaptor or bench.dataset, engine.model)
-    return engine.model_copy(update={"adaptor": str(folder)})
+    return engine.model_copy(update={"adaptor": str(folder)} | _with_adapter(bench, engine))
+
+
+def _with_adapter(bench: Bench, engine: EngineConfig) -> dict[str, Any]:
+    if bench.adapter is None:
+        return {}
+    folder = adapter_folder(bench.adapter).resolve()
+    if merges(engine):
+        return {"model": f"{engine.model}{JOINT}{folder}"}
+    return {"adapters": f"{ARM}={folder}", "max_loras": 1}
 
 
 @asynccontextmanager
 async def _opened(bench: Bench, engine: EngineConfig) -> AsyncIterator[Forms]:
     writer, vectors = await asyncio.to_thread(load_hybrid, engine)
     async with vllm_server_async(engine) as server:
-        adapters = None if bench.adapter is None else Adapters(lambda: server.url)
+        adapters = Adapters(lambda: server.url) if engine.adapters else None
         if adapters is not None and bench.adapter is not None:
-            await adapters.load("arm", adapter_folder(bench.adapter))
+            await adapters.load(ARM, adapter_folder(bench.adapter))
         text = OpenAIChat(server.url, server.model, alive=server.check, adapters=adapters)
         hybrid = HybridChat(
             server.url, server.model, writer, vectors, alive=server.check, adapters=adapters
@@ -163,7 +174,7 @@ async def _measure(
         "least_events": bench.least_events,
         "seed": bench.seed,
     }
-    adapter, config = _name(bench), asked.tools.config
+    adapter, config = ARM if engine.adapters else None, asked.tools.config
     async with _opened(bench, engine) as forms:
         if "attributes" in bench.parts:
             figures |= await _attributes(bench, asked, forms, adapter)
