@@ -6,6 +6,7 @@ from foretaste.agents.config import AgentsConfig
 from foretaste.data.errors import InputError, ModelError
 from foretaste.data.progress import note
 from foretaste.serving.engine import EngineConfig
+from foretaste.serving.hybrid_chat import hybrid_possible
 from foretaste.serving.hybrid_store import fitting_adaptor
 
 
@@ -27,12 +28,11 @@ def in_form(
     if config.entities == "text" or engine is None:
         return config, engine
     try:
-        if engine.engine == "transformers" and engine.endpoint is None:
-            raise InputError("The transformers engine reads text only.")
         folder = fitting_adaptor(engine.adaptor or dataset, engine.model)
+        hybrid = engine.model_copy(update={"form": "hybrid", "adaptor": str(folder)})
+        hybrid_possible(hybrid)
     except (InputError, ModelError) as reason:
         note(f"Entities are written as text: {reason}")
         as_text = config.model_copy(update={"entities": "text"})
         return as_text, engine.model_copy(update={"form": "text"})
-    changes = {"form": "hybrid", "adaptor": str(folder)}
-    return config, engine.model_copy(update=changes)
+    return config, hybrid

@@ -24,7 +24,7 @@ from foretaste.serving.engine_config import EngineConfig
 from foretaste.serving.hybrid_adaptor import Adaptor, load_adaptor
 from foretaste.serving.hybrid_prompt import EntityVectors, PromptWriter
 from foretaste.serving.hybrid_store import adaptor_folder
-from foretaste.serving.merged import parted
+from foretaste.serving.merged import JOINT, merges, parted
 from foretaste.serving.openai_chat import OpenAIChat
 from foretaste.serving.store import model_folder
 from foretaste.serving.vector_cache import VectorCache
@@ -122,3 +122,8 @@ def hybrid_possible(config: EngineConfig) -> None:
         )
     if config.engine == "transformers" and config.endpoint is None:
         raise InputError("The transformers engine reads text only; use vLLM, or engine.form=text.")
+    if config.adapters and merges(config):
+        raise InputError(
+            "vLLM on a processor reads no vectors beside LoRA adapters; name the merged model "
+            f"(engine.model={config.model}{JOINT}ADAPTER), or use engine.form=text."
+        )

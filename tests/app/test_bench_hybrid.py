@@ -193,6 +193,21 @@ def test_a_wrong_call_is_one_sentence(shop: Dataset, words: list[str], sentence:
     assert sentence in str(done.exception)
 
 
+@pytest.mark.parametrize("cpu", [True, False])
+def test_the_adapter_is_merged_on_a_processor_and_held_apart_elsewhere(
+    shop: Dataset, embedder: Any, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch, cpu: bool
+) -> None:
+    model = str(tiny_llama)
+    publish("shop", Adaptor.untrained((embedder.dimension, 8, 128), belongs(embedder, model)))
+    monkeypatch.setattr("foretaste.serving.vllm_server.is_cpu_build", lambda: cpu)
+    monkeypatch.setattr(hybrid, "adapter_folder", lambda name: Path("/adapters") / name)
+    bench = hybrid.Bench(dataset="shop", adapter="mine", settings=(f"engine.model={model}",))
+    engine = hybrid._engine(bench)
+    assert engine.model == (f"{model}+/adapters/mine" if cpu else model)
+    assert engine.adapters == (None if cpu else "arm=/adapters/mine")
+    assert fitting_adaptor("shop", engine.model) == Path(str(engine.adaptor)), "its base's"
+
+
 def test_questions_are_about_what_training_never_saw(shop: Dataset) -> None:
     asked = attribute_questions(shop, 9, None, 5.0, 0)
     assert len(asked) == 5, "a tenth of fifty"
@@ -221,7 +236,11 @@ def test_medians_by_hand() -> None:
 
 
 def test_vectors_are_used_where_an_adaptor_fits_and_text_elsewhere(
-    shop: Dataset, embedder: Any, tiny_llama: Path, capsys: pytest.CaptureFixture[str]
+    shop: Dataset,
+    embedder: Any,
+    tiny_llama: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     config = AgentsConfig(entities="vectors")
     engine = EngineConfig(model=str(tiny_llama))
@@ -237,6 +256,10 @@ def test_vectors_are_used_where_an_adaptor_fits_and_text_elsewhere(
     assert in_form(AgentsConfig(), engine, "shop") == (AgentsConfig(), engine)
     in_form(config, engine.model_copy(update={"engine": "transformers"}), "shop")
     assert "reads text only" in capsys.readouterr().err
+    monkeypatch.setattr("foretaste.serving.vllm_server.is_cpu_build", lambda: True)
+    kept, _ = in_form(config, engine.model_copy(update={"adapters": "films=somewhere"}), "shop")
+    assert kept.entities == "text"
+    assert "no vectors beside LoRA adapters" in capsys.readouterr().err
 
 
 def test_an_adaptor_of_another_model_or_embedder_is_not_used(
