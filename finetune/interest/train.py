@@ -187,7 +187,8 @@ def _mixed(job: Job, model: Interest) -> Interest:
         if alone is None or alone.record.mix is None:
             note("Without a mix: train the same on train alone before, which fits one.")
             return model
-        changes = {"mix": alone.record.mix, "rule": alone.record.rule}
+        mix = alone.record.mix.model_copy(update={"unseen": config.unseen})
+        changes = {"mix": mix, "rule": alone.record.rule}
         return model.with_record(model.record.model_copy(update=changes))
     if not len(job.plan.cases):
         return model

@@ -107,10 +107,10 @@ def test_a_model_of_all_events_takes_the_ranker_of_the_one_before(
     assert alone.record.mix is None
     assert "train the same on train alone before" in capsys.readouterr().err
     command.train("tiny", smoke.model_copy(update={"epochs": 1}), embedder)
-    command.train("tiny", whole.model_copy(update={"seed": 1}), embedder)
+    command.train("tiny", whole.model_copy(update={"seed": 1, "unseen": 2}), embedder)
     later = load_interest(tiny, pointer=pointer)
     assert later is not None
-    assert later.record.mix == record
+    assert later.record.mix == record.model_copy(update={"unseen": 2})
 
 
 def test_the_ablation_gives_every_arm_the_same_steps_and_goes_on_where_it_stopped(
