@@ -40,7 +40,7 @@ window.fetch = async (...request) => {
   if (!(request[0].url ?? String(request[0])).includes("/queue/data")) return answer;
   const late = new TransformStream({
     async transform(chunk, onward) {
-      await new Promise((go) => setTimeout(go, 40));
+      await new Promise((go) => setTimeout(go, 100));
       onward.enqueue(chunk);
     },
   });
